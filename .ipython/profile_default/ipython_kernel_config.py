@@ -1,0 +1,6 @@
+"""Kernels of this repository: log lines stay out of cells, no history file."""
+
+c = get_config()  # noqa: F821
+# TensorFlow's C++ log lines go to the terminal, not into a cell's output.
+c.IPKernelApp.capture_fd_output = False
+c.HistoryManager.enabled = False
