@@ -1,0 +1,69 @@
+# Two commands matter: `make book` and `make test`. Both need only Python 3.11 to
+# 3.13 and make; everything else goes into .venv. PYTHON=... names the interpreter.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+JOBS ?= 2
+PY := .venv/bin/python
+LOG := _build/log
+
+export IPYTHONDIR := $(CURDIR)/.ipython
+export PYTHONPATH := $(CURDIR)
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help book test unit notebooks notebook-tests lint bench browser clean venv
+
+help:  ## this list
+	@echo "The Evidence Lower Bound: a working tutorial"
+	@echo
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18 | sed 's/^/  make /'
+
+book: .venv/.installed  ## execute what changed, build the site, say where it is
+	@$(PY) -m tools.site
+
+test: .venv/.installed  ## unit tests with coverage, then every notebook by nbval
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory notebook-tests
+
+unit: .venv/.installed  ## only the unit tests, with coverage of elbo_tfp
+	@echo "Unit tests ..."
+	@mkdir -p $(LOG)
+	@$(PY) -m tools.log $(LOG)/unit.txt $(PY) -m pytest -q -n $(JOBS) --dist loadfile \
+		--cov --cov-report=term --cov-fail-under=95 --durations=5 tests
+
+notebook-tests: .venv/.installed  ## only the notebooks: each runs once, facts compared
+	@echo "Notebooks (each runs once; what ran is kept for make book) ..."
+	@mkdir -p $(LOG)
+	@$(PY) -c "import matplotlib.pyplot"
+	@$(PY) -m tools.log $(LOG)/notebooks.txt $(PY) -m pytest -q -n $(JOBS) \
+		--dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 300 \
+		--keep-runs --durations=5 book
+
+notebooks: .venv/.installed  ## execute changed chapters, store outputs, check them
+	@$(PY) -m tools.notebooks run --jobs $(JOBS)
+	@$(PY) -m tools.notebooks check
+
+lint: .venv/.installed  ## ruff on code and notebooks, codespell on prose
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@$(PY) -m tools.spelling
+
+browser: .venv/.installed  ## look at the built pages with Chromium; screenshots too
+	@$(PY) -m tools.browser --screens _build/screens
+
+bench: .venv/.installed  ## timings against other libraries (never part of the tests)
+	@if ls benchmarks/*.py >/dev/null 2>&1; then \
+		for f in benchmarks/[a-z]*.py; do echo "$$f"; $(PY) $$f || exit 1; done; \
+	else echo "There are no benchmarks yet."; fi
+
+venv: .venv/.installed  ## only the environment
+	@echo "The environment is ready: .venv/bin/python"
+
+.venv/.installed: requirements.txt tools/venv.sh
+	@sh tools/venv.sh
+
+clean:  ## remove everything that is made, except .venv
+	rm -rf _build .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
+	find elbo_tfp tests tools book -name __pycache__ -prune -exec rm -rf {} +
