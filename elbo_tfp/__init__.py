@@ -1,0 +1,36 @@
+"""The evidence lower bound, measured and climbed.
+
+For a model p(x, z) and any distribution q(z), log p(x) = ELBO + KL(q || p(z | x)).
+The ELBO, E_q[log p(x, z) - log q(z)], is what one can compute; the KL is how far it
+lies below the evidence. Everything here is a small function of draws from q:
+
+    draws = et.draw(model.log_joint(x), q, sample_size=1_000, seed=0)
+    et.bounds.elbo(draws)          # nats, one number per datum
+
+One folder answers one question: `models` (what is p?), `families` (what may q be?),
+`bounds` (which number?), `gradients` (how do I climb it?).
+"""
+
+from elbo_tfp import bounds, data, families, gradients, models, plots
+from elbo_tfp.draws import draw
+from elbo_tfp.families import Encoder
+from elbo_tfp.models import LatentVariableModel
+from elbo_tfp.source import show_source
+from elbo_tfp.types import Draws, Estimate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Draws",
+    "Encoder",
+    "Estimate",
+    "LatentVariableModel",
+    "bounds",
+    "data",
+    "draw",
+    "families",
+    "gradients",
+    "models",
+    "plots",
+    "show_source",
+]

@@ -1,0 +1,18 @@
+"""Which number?
+
+A bound is a function of `Draws` (or of their log-weights) that returns one number per
+datum, in nats, higher is better. Nothing here changes a gradient: tricks of that kind
+live in `elbo_tfp.gradients`.
+"""
+
+from elbo_tfp.bounds.decomposition import Decomposition, analytic_kl, decompose
+from elbo_tfp.bounds.monte_carlo import elbo, iwae, standard_error
+
+__all__ = [
+    "Decomposition",
+    "analytic_kl",
+    "decompose",
+    "elbo",
+    "iwae",
+    "standard_error",
+]

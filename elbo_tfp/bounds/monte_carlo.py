@@ -1,0 +1,121 @@
+"""Bounds by Monte Carlo: the ELBO, its importance-weighted kin, and their error."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from elbo_tfp.types import Draws
+
+
+def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
+    """The evidence lower bound, `[B]`, nats: the mean log-weight.
+
+    Guaranteed: its expectation is at most log p(x), with equality if and only if q is
+    the posterior. A `kl_weight` other than 1, or `free_bits`, gives another objective;
+    it is a lower bound on log p(x) only if the weight is at least 1.
+
+    Args:
+        draws: `Draws`, or log-weights `[S, B]` (then no weights are possible).
+        kl_weight: beta, the factor of the rate term; a number or scalar tensor.
+        free_bits: the rate, in nats per datum averaged over the batch, below which it
+            exerts no pull (the name is Kingma's; the unit is nats).
+        axis: the sample axis to average over, or a tuple of axes.
+
+    Raises:
+        ValueError: if weights are asked of draws whose likelihood and prior are not
+            known apart, or `free_bits` is negative.
+
+    Source: Jordan et al. (1999); beta: Higgins et al. (2017); free bits: Kingma et al.
+    (2016), equation 15, with one group that holds all latents.
+    """
+    log_weights = _log_weights(draws)
+    if _is(kl_weight, 1.0) and _is(free_bits, 0.0):
+        # L = E_q[log p(x, z) - log q(z)]
+        return tf.reduce_mean(log_weights, axis)
+    if not isinstance(draws, Draws) or draws.log_prior is None:
+        raise ValueError(
+            "expected draws that know log p(x | z) and log p(z) apart, since kl_weight "
+            "or free_bits was given; got a bare target or bare log-weights. Draw from "
+            "model.log_joint(x) of a LatentVariableModel."
+        )
+    if isinstance(free_bits, (int, float)) and free_bits < 0:
+        raise ValueError(f"expected free_bits >= 0 nats; got {free_bits}.")
+    reconstruction = tf.reduce_mean(draws.log_likelihood, axis)
+    # rate = E_q[log q(z) - log p(z)]
+    rate = tf.reduce_mean(draws.log_q - draws.log_prior, axis)
+    floor = tf.cast(free_bits, rate.dtype)
+    # max(floor, batch mean of the rate), written per datum: below it, no gradient
+    rate = tf.where(
+        tf.reduce_mean(rate) > floor, rate, tf.maximum(floor, 0 * rate + floor)
+    )
+    # L_beta = E_q[log p(x | z)] - beta * rate
+    return reconstruction - tf.cast(kl_weight, rate.dtype) * rate
+
+
+def iwae(draws, *, axis=0) -> tf.Tensor:
+    """The importance-weighted bound, nats: log of the mean weight over `axis`.
+
+    Guaranteed: its expectation is at most log p(x) and rises with the number of
+    samples K along `axis`; at K = 1 it is the ELBO.
+
+    Args:
+        draws: `Draws`, or log-weights `[K, B]`; `[S, K, B]` with `axis=1`.
+        axis: the axis of the importance samples, which is reduced. Further sample axes
+            stay: average them to get an estimate of the same bound.
+
+    Raises:
+        ValueError: if the draws carry a global latent, whose weights are spread over
+            the data: a mean of such weights per datum bounds nothing.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+    log_weights = _log_weights(draws)
+    if isinstance(draws, Draws) and draws.num_data is not None:
+        raise ValueError(
+            "expected draws without a global latent: averaging weights of which each "
+            "datum holds a share 1 / num_data is no bound. Use elbo."
+        )
+    num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
+    # L_K = E[log (1 / K) sum_k w_k], by log-sum-exp
+    return tf.reduce_logsumexp(log_weights, axis) - tf.math.log(num)
+
+
+def standard_error(draws, *, axis=0) -> tf.Tensor:
+    """The Monte Carlo error of `elbo` per datum, `[B]`, nats.
+
+    It says how far the number moves with another seed, not how it would move with
+    other data: report the two errors of a data-set mean apart.
+
+    Args:
+        draws: `Draws` or log-weights `[S, B]` with S >= 2 independent samples.
+        axis: the sample axis.
+
+    Raises:
+        ValueError: if there is one sample only: its error is unknown.
+    """
+    log_weights = _log_weights(draws)
+    size = log_weights.shape[axis]
+    if size is not None and size < 2:
+        raise ValueError(
+            "expected at least 2 samples: the error of a single one is unknown; got "
+            f"{size}. Pass sample_size=2 or more to draw."
+        )
+    num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
+    # s / sqrt(S), with s^2 the unbiased variance (S - 1 in the denominator)
+    return tf.math.reduce_std(log_weights, axis) / tf.sqrt(num - 1)
+
+
+def _log_weights(draws):
+    if isinstance(draws, Draws):
+        return draws.log_weights
+    log_weights = tf.convert_to_tensor(draws)
+    if not log_weights.dtype.is_floating or log_weights.shape.rank == 0:
+        raise ValueError(
+            "expected Draws or floating log-weights with a sample axis; got dtype "
+            f"{log_weights.dtype.name} and shape {log_weights.shape}."
+        )
+    return log_weights
+
+
+def _is(value, number):
+    return isinstance(value, (int, float)) and value == number

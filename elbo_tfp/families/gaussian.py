@@ -1,0 +1,119 @@
+"""Gaussian families: independent, full covariance, diagonal plus low rank."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from elbo_tfp.families.base import Family, positive, raw_of_positive
+
+tfd = tfp.distributions
+
+
+def mean_field(
+    event_size: int, *, loc=0.0, scale=1.0, batch_shape=(), dtype=tf.float32, seed=None
+) -> Family:
+    """N(loc, diag(scale^2)): every latent dimension on its own.
+
+    Args:
+        event_size: D, the number of latent dimensions.
+        loc: where the means start, scalar or `[D]`.
+        scale: where the standard deviations start, scalar or `[D]`, positive.
+        batch_shape: one independent member per element, for instance `[N]` for N data.
+        dtype: floating type.
+        seed: None starts exactly at `loc` and `scale`; otherwise a little beside it.
+
+    Returns:
+        A `Family` of event shape `[D]` with 2 D parameters per member.
+
+    Raises:
+        ValueError: if `event_size` is not a positive int or `scale` is not positive.
+    """
+    start = tf.concat(_start(event_size, loc, scale, dtype), -1)
+    return Family(
+        _mean_field, start, batch_shape=batch_shape, seed=seed, name="mean_field"
+    )
+
+
+def full_rank(
+    event_size: int, *, loc=0.0, scale=1.0, batch_shape=(), dtype=tf.float32, seed=None
+) -> Family:
+    """N(loc, L L'), L lower triangular with a positive diagonal.
+
+    Args, returns and errors as `mean_field`; D + D (D + 1) / 2 parameters per member.
+    """
+    loc, raw_scale = _start(event_size, loc, scale, dtype)
+    below = tf.zeros([event_size * (event_size - 1) // 2], dtype)
+
+    def build(parameters):
+        mean, raw, rest = tf.split(parameters, [event_size, event_size, -1], -1)
+        tril = _strictly_lower(rest, event_size) + tf.linalg.diag(positive(raw))
+        return tfd.MultivariateNormalTriL(mean, scale_tril=tril)
+
+    start = tf.concat([loc, raw_scale, below], -1)
+    return Family(build, start, batch_shape=batch_shape, seed=seed, name="full_rank")
+
+
+def low_rank(
+    event_size: int,
+    rank: int = 1,
+    *,
+    loc=0.0,
+    scale=1.0,
+    batch_shape=(),
+    dtype=tf.float32,
+    seed=None,
+) -> Family:
+    """N(loc, diag(scale^2) + U U') with U of shape `[D, rank]`.
+
+    Args, returns and errors as `mean_field`; (2 + rank) D parameters per member. With
+    `seed=None` U starts at 0, where its gradient vanishes: pass a seed.
+    """
+    if not 1 <= rank <= event_size:
+        raise ValueError(f"expected rank between 1 and {event_size}; got {rank}.")
+    loc, raw_scale = _start(event_size, loc, scale, dtype)
+
+    def build(parameters):
+        mean, raw, factor = tf.split(parameters, [event_size, event_size, -1], -1)
+        shape = tf.concat([tf.shape(factor)[:-1], [event_size, rank]], 0)
+        factor = tf.ensure_shape(
+            tf.reshape(factor, shape), [*factor.shape[:-1], event_size, rank]
+        )
+        # covariance = diag(scale^2) + U U'
+        return tfd.MultivariateNormalDiagPlusLowRankCovariance(
+            mean, tf.square(positive(raw)), factor
+        )
+
+    start = tf.concat([loc, raw_scale, tf.zeros([event_size * rank], dtype)], -1)
+    return Family(build, start, batch_shape=batch_shape, seed=seed, name="low_rank")
+
+
+def _mean_field(parameters):
+    loc, raw = tf.split(parameters, 2, -1)
+    return tfd.Independent(tfd.Normal(loc, positive(raw)), 1)
+
+
+def _strictly_lower(entries, size):
+    if size == 1:
+        return tf.zeros([*entries.shape[:-1], 1, 1], entries.dtype)
+    # fill_triangular gives [size - 1, size - 1]; shift it one row down
+    inner = tfp.math.fill_triangular(entries)
+    pad = [[0, 0]] * (inner.shape.rank - 2)
+    return tf.pad(inner, [*pad, [1, 0], [0, 1]])
+
+
+def _start(event_size, loc, scale, dtype):
+    if not (isinstance(event_size, int) and event_size > 0):
+        raise ValueError(
+            "expected event_size, the number of latent dimensions, to be a positive int; "
+            f"got {event_size!r}."
+        )
+    loc, scale = tf.convert_to_tensor(loc, dtype), tf.convert_to_tensor(scale, dtype)
+    if not bool(tf.reduce_all(scale > 0)):
+        raise ValueError(
+            f"expected scale (a standard deviation) > 0; got {scale.numpy()}."
+        )
+    return [
+        tf.broadcast_to(loc, [event_size]),
+        tf.broadcast_to(raw_of_positive(scale), [event_size]),
+    ]

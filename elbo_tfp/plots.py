@@ -1,0 +1,115 @@
+"""Figures: `plots.<figure>(result) -> Axes`. The only place that imports matplotlib.
+
+One palette (Okabe and Ito 2008) that survives greyscale and colour blindness; every
+series differs in dash or marker as well as in hue.
+"""
+
+from __future__ import annotations
+
+import functools
+
+COLORS = {
+    "blue": "#0072B2",
+    "orange": "#D55E00",
+    "green": "#009E73",
+    "purple": "#AA4499",
+    "grey": "#666666",
+}
+"""The book's palette; lines have a contrast of at least 3 : 1 on white."""
+
+DASHES = ["-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1))]
+
+
+def use_style() -> None:
+    """Sets the book's look for all later figures: size, palette, quiet axes."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    hues = [COLORS[n] for n in ("blue", "orange", "green", "purple", "grey")]
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.6),
+            "figure.dpi": 100,
+            "savefig.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.prop_cycle": cycler(color=hues) + cycler(linestyle=DASHES),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "font.size": 11,
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+            "image.cmap": "gray_r",
+        }
+    )
+
+
+def _on_axes(function):
+    """Lets a figure function make its own axes when it is given none."""
+
+    @functools.wraps(function)
+    def wrapped(*args, ax=None, **kwargs):
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.subplots()[1]
+        function(*args, ax=ax, **kwargs)
+        return ax
+
+    return wrapped
+
+
+@_on_axes
+def density(distribution, low, high, *, ax=None, num=400, **style):
+    """The density of a scalar distribution between `low` and `high`.
+
+    Args:
+        distribution: anything with `log_prob` over scalars.
+        low: left end.
+        high: right end.
+        ax: axes to draw on; new ones if None.
+        num: number of points.
+        **style: passed on to `Axes.plot`.
+
+    Returns:
+        The `Axes`.
+    """
+    import numpy as np
+
+    grid = np.linspace(low, high, num).astype(distribution.dtype.as_numpy_dtype)
+    ax.plot(grid, np.exp(distribution.log_prob(grid)), **style)
+    ax.set(xlabel="z", ylabel="density")
+
+
+def images(x, *, shape=(8, 8), rows=1, largest=16.0, gap=1):
+    """A sheet of small images, for instance digits.
+
+    Args:
+        x: `[N, pixels]`; N is a multiple of `rows`.
+        shape: height and width of one image.
+        rows: number of rows.
+        largest: the pixel value drawn as black.
+        gap: white pixels between images.
+
+    Returns:
+        The `Axes`.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    x = np.asarray(x).reshape(-1, *shape)
+    if len(x) % rows:
+        raise ValueError(f"expected a multiple of rows={rows} images; got {len(x)}.")
+    cells = np.pad(x, [(0, 0), (0, gap), (0, gap)]).reshape(
+        rows, -1, shape[0] + gap, shape[1] + gap
+    )
+    sheet = np.concatenate([np.concatenate(list(row), 1) for row in cells], 0)
+    height, width = sheet.shape
+    figure, ax = plt.subplots(figsize=(6.4, max(0.6, 6.4 * height / width)))
+    ax.imshow(sheet[: height - gap, : width - gap], vmin=0, vmax=largest)
+    ax.set_axis_off()
+    return ax
