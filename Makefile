@@ -51,7 +51,7 @@ lint: .venv/.installed  ## ruff on code and notebooks, codespell on prose
 	@$(PY) -m tools.spelling
 
 browser: .venv/.installed  ## look at the built pages with Chromium; screenshots too
-	@$(PY) -m tools.browser --screens _build/screens
+	@$(PY) -m tools.log $(LOG)/browser.txt $(PY) -m tools.browser --screens _build/screens
 
 bench: .venv/.installed  ## timings against other libraries (never part of the tests)
 	@if ls benchmarks/*.py >/dev/null 2>&1; then \

@@ -1,0 +1,119 @@
+"""API pages: one per room of ``elbo_tfp``, written from what exists.
+
+Only the source is read, nothing is imported: a room's page is its docstring,
+then its public names in the order of ``__all__``.
+"""
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.settings import ROOT
+
+# The order of the house: who may import whom.
+ROOMS = (
+    "types",
+    "draws",
+    "models",
+    "families",
+    "bounds",
+    "gradients",
+    "marginals",
+    "fitting",
+    "gaps",
+    "codes",
+    "applications",
+    "audit",
+    "data",
+    "plots",
+)
+
+
+class Room(NamedTuple):
+    """A part of the package that answers one question."""
+
+    name: str
+    """Such as ``bounds``."""
+    summary: str
+    """First line of its docstring."""
+    names: list[str]
+    """Public names, in the order of ``__all__``."""
+    classes: set[str]
+    """Those of `names` that are classes."""
+
+
+def _source(package: Path, room: str) -> Path | None:
+    for path in (package / room / "__init__.py", package / f"{room}.py"):
+        if path.exists() and path.read_text(encoding="utf-8").strip():
+            return path
+    return None
+
+
+def _public_names(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
+        ):
+            return list(ast.literal_eval(node.value))
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    ]
+
+
+def _class_names(files: list[Path]) -> set[str]:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    return {n.name for t in trees for n in t.body if isinstance(n, ast.ClassDef)}
+
+
+def rooms(root: Path = ROOT) -> list[Room]:
+    """The rooms that exist, in the order of the house."""
+    package, found = root / "elbo_tfp", []
+    for name in ROOMS:
+        source = _source(package, name)
+        if source is None:
+            continue
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        docstring = ast.get_docstring(tree) or ""
+        files = (
+            list(source.parent.glob("*.py")) if source.stem == "__init__" else [source]
+        )
+        found.append(
+            Room(
+                name,
+                docstring.split("\n", 1)[0],
+                _public_names(tree),
+                _class_names(files),
+            )
+        )
+    return found
+
+
+def _entry(room: Room, name: str) -> str:
+    target = f"elbo_tfp.{room.name}.{name}"
+    if name in room.classes:
+        return f".. autoclass:: {target}\n   :members:\n"
+    if name.isupper():
+        return f".. autodata:: {target}\n"
+    return f".. autofunction:: {target}\n"
+
+
+def page(room: Room) -> str:
+    """The markdown page of one room."""
+    entries = "\n".join(_entry(room, name) for name in room.names)
+    return (
+        f"# `{room.name}`\n\n```{{eval-rst}}\n"
+        f".. automodule:: elbo_tfp.{room.name}\n   :no-members:\n\n{entries}```\n"
+    )
+
+
+def index(found: list[Room]) -> str:
+    """The page that lists the rooms; its introduction is ``book/api/index.md``."""
+    rows = "\n".join(
+        f"| [`{room.name}`]({room.name}.md) | {room.summary} "
+        f"| {', '.join(f'`{name}`' for name in room.names)} |"
+        for room in found
+    )
+    return f"| room | question | names |\n|:--|:--|:--|\n{rows}\n"
