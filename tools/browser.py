@@ -88,7 +88,7 @@ THEME = """theme => {
 
 AXE = """() => axe.run(document, {
   runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'],
-  resultTypes: ['violations'],
+  resultTypes: ['violations'], preload: false,
 }).then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))
   .map(v => v.impact + ' ' + v.id + ': ' + v.nodes.slice(0, 2).map(n =>
     n.target.join(' ') + ' (' + (n.any[0] || n.all[0] || n.none[0] || {}).message + ')'
