@@ -1,0 +1,130 @@
+"""When is a fit done? Judged against Monte Carlo noise, not one noisy number.
+
+A trace that looks flat may only be noisy. So the question is not whether a rise can
+be seen but whether a rise worth having can be *ruled out*: `Convergence` compares the
+means of the last two thirds of the trace, adds two standard errors to the rise, and
+asks that the sum stays below a tolerance. Noise makes the criterion wait, never stop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Rise(NamedTuple):
+    """The rise of a trace from its middle third to its last third, in nats."""
+
+    rise: float
+    """Mean of the last third minus mean of the middle third, nats."""
+    standard_error: float
+    """Its standard error, from batch means (so with autocorrelation), nats."""
+    noise: float
+    """Standard deviation of one entry around its neighbours, nats."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Convergence:
+    """Stops when a further rise can be ruled out.
+
+    With `rise`, its `standard_error` and `noise` as in `Rise`, converged means
+    `rise + num_errors * standard_error < max(tolerance * noise, resolution * |mean|)`.
+    The windows grow with the trace, so a slow climb is seen in the end, and the
+    standard error falls, so the criterion is met in the end.
+    """
+
+    tolerance: float = 0.1
+    """Largest rise to give up, in standard deviations of one step's ELBO."""
+    tolerance_nats: float | None = None
+    """Largest rise to give up, in nats per datum; replaces `tolerance`."""
+    num_errors: float = 2.0
+    """How many standard errors the rise must be away from it."""
+    min_steps: int = 300
+    """Nothing is judged before this many steps."""
+    resolution: float = 1e-6
+    """A rise below this part of the ELBO counts as rounding, not as a rise."""
+
+    def __call__(self, elbo: np.ndarray) -> bool:
+        """Whether the trace `[steps]` has converged."""
+        if len(elbo) < self.min_steps:
+            return False
+        found = rise(elbo)
+        limit = self.tolerance * found.noise
+        if self.tolerance_nats is not None:
+            limit = self.tolerance_nats
+        level = abs(float(np.mean(elbo[-(len(elbo) // 3) :], dtype=np.float64)))
+        limit = max(limit, self.resolution * level)
+        # rise + 2 se < tolerance: a worthwhile rise is ruled out
+        return found.rise + self.num_errors * found.standard_error < limit
+
+
+def rise(elbo: np.ndarray, num_batches: int = 15) -> Rise:
+    """Compares the last third of a trace with the third before it.
+
+    Args:
+        elbo: trace, `[steps]`, nats; at least 90 steps are needed for the errors.
+        num_batches: batch means per third; each must be longer than the trace's
+            memory for the standard error to be right (Geyer 1992, section 3.2).
+    """
+    elbo = np.asarray(elbo, np.float64)
+    third = len(elbo) // 3 // num_batches * num_batches
+    before, after = elbo[-2 * third : -third], elbo[-third:]
+    # the noise: von Neumann's mean square successive difference
+    noise = math.sqrt(np.mean(np.diff(after) ** 2) / 2)
+    variance = sum(_variance_of_mean(part, num_batches) for part in (before, after))
+    return Rise(after.mean() - before.mean(), math.sqrt(variance), noise)
+
+
+def _variance_of_mean(part: np.ndarray, num_batches: int) -> float:
+    means = part.reshape(num_batches, -1).mean(1)
+    return means.var(ddof=1) / num_batches
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """Stops when the held-out ELBO falls, beyond its noise, from its best.
+
+    Evaluations share their noise, so they are compared datum by datum: the fall
+    counts once it exceeds `num_errors` standard errors of the paired difference.
+    """
+
+    patience: int = 3
+    """Number of evaluations in a row that must be worse than the best."""
+    num_errors: float = 2.0
+    """How many standard errors below the best an evaluation must be to count."""
+    restore_best: bool = True
+    """Whether the variables go back to the best evaluation."""
+
+    def __call__(self, best: np.ndarray, later: list[np.ndarray]) -> bool:
+        """Whether the last `patience` evaluations are all worse than the best.
+
+        Args:
+            best: per-datum ELBO at the best evaluation, `[N]`, nats.
+            later: per-datum ELBOs since then, each `[N]`, nats.
+        """
+        recent = later[-self.patience :]
+        return len(recent) == self.patience and all(
+            worse(best, each, self.num_errors) for each in recent
+        )
+
+
+def worse(best: np.ndarray, other: np.ndarray, num_errors: float) -> bool:
+    """Whether `other` is below `best`, datum by datum, beyond its standard error."""
+    fall = np.asarray(best, np.float64) - np.asarray(other, np.float64)
+    error = fall.std(ddof=1) / math.sqrt(len(fall)) if len(fall) > 1 else 0.0
+    return bool(fall.mean() > num_errors * error)
+
+
+def due(step: int, min_steps: int) -> int:
+    """The first step after `step` at which convergence is judged.
+
+    The grid depends on nothing but `min_steps`, so a resumed fit stops where an
+    uninterrupted one does. It grows by a tenth: judging often would stop by luck.
+    """
+    at = max(1, min_steps)
+    while at <= step:
+        at = max(at + 1, math.ceil(at * 1.1))
+    return at

@@ -1,0 +1,109 @@
+"""Optimizers: a Keras 3 optimizer is a recipe; each compiled loop owns its state."""
+
+from __future__ import annotations
+
+import json
+
+import tensorflow as tf
+
+_CANNOT = {
+    "Muon": "it looks up Keras paths that plain TensorFlow variables do not have",
+    "Adafactor": "it calls methods that plain TensorFlow variables do not have",
+    "LossScaleOptimizer": "fit does not scale the bound for half precision",
+    "MultiOptimizer": "it finds its parts by Keras variables",
+    "ScheduleFreeAdamW": "its averaged weights need Keras' own training loop",
+}
+_HELP = "Use keras.optimizers.Adam, AdamW, SGD, RMSprop or another first-order one."
+
+
+def check(optimizer):
+    """The optimizer to use, Adam(1e-3) by default.
+
+    Raises:
+        ValueError: if it is not a Keras 3 optimizer, or one that cannot work here.
+    """
+    import keras
+
+    if optimizer is None:
+        return keras.optimizers.Adam(1e-3)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            "expected optimizer to be a Keras 3 optimizer such as "
+            f"keras.optimizers.Adam(1e-3); got {optimizer!r}."
+        )
+    for kind in type(optimizer).__mro__:
+        if kind.__name__ in _CANNOT:
+            raise ValueError(
+                f"{kind.__name__} does not work in fit: {_CANNOT[kind.__name__]}. "
+                f"{_HELP}"
+            )
+    for option in ("use_ema", "loss_scale_factor"):
+        if getattr(optimizer, option, None):
+            raise ValueError(
+                f"fit does not support the optimizer option {option}="
+                f"{getattr(optimizer, option)!r}; leave it out."
+            )
+    return optimizer
+
+
+def recipe(optimizer) -> tuple:
+    """A hashable description; equal recipes share one compiled loop.
+
+    The learning rate, if a number, is left out: it is a variable of the loop. An
+    optimizer that is not Keras' own, or whose settings cannot be copied, is its own
+    description.
+    """
+    config = _config(optimizer)
+    if config is None:
+        return ("instance", id(optimizer))
+    return (type(optimizer).__name__, json.dumps(config, sort_keys=True, default=str))
+
+
+def clone(optimizer):
+    """A fresh optimizer with the same settings (or itself, see `recipe`)."""
+    if _config(optimizer) is None:
+        return optimizer
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def learning_rate(optimizer) -> float | None:
+    """The learning rate if it is a number, None if it is a schedule."""
+    rate = optimizer.get_config()["learning_rate"]
+    return float(rate) if isinstance(rate, (int, float)) else None
+
+
+def variables(optimizer) -> list[tf.Variable]:
+    """Its state: step counter and moments, without the learning rate."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return [v.value for v in optimizer.variables if v is not rate]
+
+
+def check_unbuilt(optimizer, trained) -> bool:
+    """Whether the optimizer brings state of its own for exactly `trained`.
+
+    Raises:
+        ValueError: if it was built on other variables.
+    """
+    if not optimizer.built:
+        return False
+    mine = [getattr(v, "value", v) for v in optimizer._trainable_variables]
+    if [id(v) for v in mine] == [id(v) for v in trained]:
+        return True
+    raise ValueError(
+        f"the optimizer {optimizer.name!r} was already built on {len(mine)} other "
+        f"variables; this objective trains {len(trained)}. Make a new optimizer for "
+        "each set of variables."
+    )
+
+
+def _config(optimizer) -> dict | None:
+    if not type(optimizer).__module__.startswith("keras."):
+        return None
+    config = dict(optimizer.get_config())
+    config.pop("name", None)
+    rate = config["learning_rate"]
+    if isinstance(rate, (int, float)):
+        config.pop("learning_rate")
+    elif not str(rate.get("module", "")).startswith("keras."):
+        return None
+    return config

@@ -1,0 +1,220 @@
+"""One gradient step, traced once: the objective, its shards and its variables."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from elbo_tfp.fitting import objective as calling
+from elbo_tfp.types import Estimate, fold_in
+
+
+class Traceable(NamedTuple):
+    """What `trace_fn` gets at each step, before the step's update."""
+
+    step: tf.Tensor
+    """The step, counted from 0, int32 scalar."""
+    elbo: tf.Tensor
+    """The un-annealed ELBO of the batch, scalar, nats per datum."""
+    value: tf.Tensor
+    """The bound that is climbed (with its KL weight), scalar, nats per datum."""
+    gradients: tuple
+    """Gradient of the bound with respect to each trained variable."""
+    parameters: tuple
+    """The value of each trained variable."""
+
+
+class Metrics(NamedTuple):
+    """What the compiled loop records at each step."""
+
+    elbo: tf.Tensor
+    value: tf.Tensor
+    standard_error: tf.Tensor | tuple
+    trace: Any
+
+
+class Step(NamedTuple):
+    """A traced gradient step."""
+
+    function: Any
+    """Concrete function (batch, seed, step, kl_weight) -> (descent, Metrics)."""
+    trained: tuple
+    """The variables that have a gradient, in the order of `descent`."""
+    captured: tuple
+    """Every variable that the graph captures, `trained` included."""
+
+
+class Options(NamedTuple):
+    """What is compiled into a step; part of the key of the cache."""
+
+    names: frozenset
+    shards: int
+    num_data: int | None
+    batch_size: int | None
+    annealed: bool
+    trace_fn: Any
+    dtype: str
+
+
+def trace_step(objective, spec, options: Options, trainable_variables) -> Step:
+    """Traces one step and finds the variables that it trains and captures.
+
+    Raises:
+        ValueError: if the objective returns a wrong shape, or trains nothing.
+    """
+    found = []
+
+    def step(batch, seed, step, kl_weight):
+        descent, metrics, variables = _descend(
+            objective, options, trainable_variables, (batch, seed, step, kl_weight)
+        )
+        found[:] = variables
+        return descent, metrics
+
+    concrete = tf.function(step, autograph=False).get_concrete_function(
+        spec,
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([], options.dtype),
+    )
+    return Step(concrete, tuple(found), captured_variables(concrete))
+
+
+def captured_variables(concrete) -> tuple:
+    """The variables a concrete function captures, in the order of its captures."""
+    by_handle = {id(v.handle): v for v in concrete.graph.variables}
+    handles = (id(external) for external, _ in concrete.graph.captures)
+    return tuple(by_handle[h] for h in handles if h in by_handle)
+
+
+def estimate(objective, options: Options, part, training: bool) -> Estimate:
+    """Calls the objective with what its signature names."""
+    batch, seed, step, kl_weight = part
+    given = {
+        "seed": seed,
+        "batch": batch,
+        "step": step,
+        "kl_weight": kl_weight,
+        "num_data": options.num_data,
+        "training": training,
+    }
+    given = {name: given[name] for name in given if name in options.names}
+    size = options.batch_size and options.batch_size // options.shards
+    made = calling.as_estimate(objective(**given), size)
+    if options.annealed and training and made.elbo is made.value:
+        # the un-annealed value of a bare bound: the same call with weight 1
+        plain = objective(**{**given, "kl_weight": tf.ones_like(kl_weight)})
+        made = made._replace(elbo=calling.as_estimate(plain, size).elbo)
+    return made
+
+
+def _descend(objective, options, chosen, arguments):
+    """The averaged downhill gradient of all shards, the metrics, the variables."""
+    batch, seed, step, kl_weight = arguments
+    variables, shards = None, []
+    for r in range(options.shards):
+        part = tf.nest.map_structure(lambda x, r=r: _shard(x, r, options.shards), batch)
+        # shard r draws with fold_in(step_seed, r)
+        arguments = (part, fold_in(seed, r), step, kl_weight)
+        with tf.GradientTape(watch_accessed_variables=chosen is None) as tape:
+            for v in chosen or ():
+                tape.watch(v)
+            made = estimate(objective, options, arguments, training=True)
+            # minimise -L: the only place where the sign turns
+            loss = -tf.reduce_mean(made.surrogate)
+        if variables is None:
+            variables = _trainable(tape, chosen)
+        shards.append((tape.gradient(loss, variables), made))
+    variables, descent = _average(variables, [g for g, _ in shards], chosen)
+    made = Estimate(*map(_concat, zip(*[m for _, m in shards], strict=True)))
+    return descent, _metrics(options, step, made, descent, variables), variables
+
+
+def _shard(part, r: int, shards: int):
+    if shards == 1:
+        return part
+    size = part.shape[0] // shards
+    return part[r * size : (r + 1) * size]
+
+
+def _concat(parts):
+    if len(parts) == 1:
+        return parts[0]
+    return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+
+
+def _trainable(tape, chosen) -> list:
+    if chosen is not None:
+        return list(chosen)
+    watched = tape.watched_variables()
+    frozen = frozen_by_keras(watched)
+    return [v for v in watched if id(v) not in frozen]
+
+
+def frozen_by_keras(variables) -> set[int]:
+    """Ids of those whose Keras layer was set to `trainable = False`.
+
+    Keras keeps that flag on its own wrapper, where the gradient tape does not look.
+    """
+    import keras
+
+    owners = []
+    for referrer in gc.get_referrers(*variables) if variables else ():
+        if isinstance(referrer, keras.Variable):
+            owners.append((referrer._value, referrer.trainable))
+        elif isinstance(referrer, dict) and "_value" in referrer:
+            owners.append((referrer["_value"], referrer.get("_trainable", True)))
+    return {id(value) for value, trainable in owners if not trainable}
+
+
+def _average(variables, gradients, chosen):
+    """Mean over shards of the gradients that exist, densified."""
+    known = [i for i in range(len(variables)) if gradients[0][i] is not None]
+    missing = [variables[i].name for i in range(len(variables)) if i not in known]
+    if not known or (missing and chosen is not None):
+        raise ValueError(_nothing_to_train(variables, missing))
+    if missing:
+        warnings.warn(
+            f"no gradient reaches {', '.join(missing)}: it will not be trained. If "
+            "that is meant, name the others in trainable_variables=.",
+            stacklevel=2,
+        )
+    descent = []
+    for i in known:
+        parts = [tf.convert_to_tensor(shard[i]) for shard in gradients]
+        descent.append(parts[0] if len(parts) == 1 else tf.add_n(parts) / len(parts))
+    return [variables[i] for i in known], tuple(descent)
+
+
+def _nothing_to_train(variables, missing) -> str:
+    if not variables:
+        return (
+            "the objective reads no trainable variable. Variables made inside the "
+            "objective, or distributions built from their values outside it, cannot "
+            "be trained: read the variables inside the objective."
+        )
+    return (
+        f"no gradient of the bound reaches {', '.join(missing)}. A distribution built "
+        "outside the objective from a variable's value, samples that are not "
+        "reparameterized (use gradients.score_function) or stop_gradient cut it off."
+    )
+
+
+def _metrics(options, step, made: Estimate, descent, variables) -> Metrics:
+    elbo, value = tf.reduce_mean(made.elbo), tf.reduce_mean(made.value)
+    error = ()
+    if made.elbo.shape.rank == 1 and made.elbo.shape[0] != 1:
+        size = tf.cast(tf.size(made.elbo), elbo.dtype)
+        # standard error of a mean = sqrt(sum (x - mean)^2 / (B (B - 1)))
+        squares = tf.reduce_sum(tf.math.squared_difference(made.elbo, elbo))
+        error = tf.sqrt(squares / (size * (size - 1)))
+    trace = ()
+    if options.trace_fn is not None:
+        gradients = tuple(-g for g in descent)
+        parameters = tuple(tf.convert_to_tensor(v) for v in variables)
+        traced = options.trace_fn(Traceable(step, elbo, value, gradients, parameters))
+        trace = tf.nest.map_structure(tf.convert_to_tensor, traced)
+    return Metrics(elbo, value, error, trace)

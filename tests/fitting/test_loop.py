@@ -1,0 +1,144 @@
+"""`fit`: the numbers of the loop, whatever the chunks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from elbo_tfp.fitting import NonFiniteError, fit
+from elbo_tfp.types import Estimate, fold_in
+
+DATA = np.random.default_rng(0).normal(3.0, 2.0, [20, 2])
+
+
+def problem(dtype=tf.float64):
+    """A bound of one variable with noise, and the variable."""
+    loc = tf.Variable(tf.zeros([2], dtype), name="loc")
+
+    def objective(seed, batch):
+        noise = tf.random.stateless_normal([2], seed, dtype=dtype)
+        return -tf.reduce_sum((batch - loc - 0.1 * noise) ** 2, -1)
+
+    return objective, loc
+
+
+def run(steps=30, objective_and_loc=None, **keywords):
+    objective, loc = objective_and_loc or problem()
+    loc.assign(tf.zeros_like(loc))
+    keywords = {
+        "data": DATA,
+        "batch_size": 6,
+        "seed": 3,
+        "optimizer": keras.optimizers.Adam(0.1),
+        **keywords,
+    }
+    return fit(objective, num_steps=steps, **keywords), loc
+
+
+def test_steps_are_those_of_a_plain_python_loop():
+    result, loc = run(steps=12)
+    batches = _batches(12)
+    objective, other = problem()
+    optimizer = keras.optimizers.Adam(0.1)
+
+    @tf.function(jit_compile=True)  # XLA's normal draws are not the eager ones
+    def gradient(step, batch):
+        with tf.GradientTape() as tape:
+            # the documented rule: fold_in(fold_in(seed, step), shard)
+            bound = objective(fold_in(fold_in(3, step), 0), batch)
+            loss = -tf.reduce_mean(bound)
+        return bound, loss, tape.gradient(loss, other)
+
+    for step, rows in enumerate(batches):
+        bound, loss, descent = gradient(tf.constant(step), DATA[rows])
+        np.testing.assert_allclose(result.elbo[step], -loss, rtol=1e-12)
+        error = np.std(bound, ddof=1) / np.sqrt(6)
+        np.testing.assert_allclose(result.standard_error[step], error, rtol=1e-10)
+        optimizer.apply([descent], [other])
+    np.testing.assert_allclose(loc, other, rtol=1e-12)
+
+
+def _batches(steps):
+    """The rows of each step, learnt by letting the data be row numbers."""
+    v = tf.Variable(0.0)
+    rows = fit(
+        lambda batch, seed: v * tf.cast(batch, tf.float32),
+        num_steps=steps,
+        data=np.arange(20),
+        batch_size=6,
+        seed=3,
+        trace_fn=lambda traced: traced.gradients,
+        optimizer=keras.optimizers.SGD(0.0),
+    )
+    assert rows.trace[0].shape == (steps,)
+    from elbo_tfp.fitting.feed import Minibatches
+
+    feed = Minibatches(tf.range(20), 6, (0, 3))
+    rows_ = feed.indices(0, steps)
+    np.testing.assert_allclose(rows.trace[0], rows_.mean(1), rtol=1e-6)
+    return rows_
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 7, 1000])
+def test_chunks_change_nothing(steps_per_call):
+    whole, loc = run()
+    cut, other = run(steps_per_call=steps_per_call)
+    np.testing.assert_array_equal(whole.elbo, cut.elbo)
+    np.testing.assert_array_equal(loc, other)
+
+
+def test_continuing_is_one_longer_fit():
+    whole, loc = run(steps=30)
+    first, other = run(steps=11)
+    other.assign([7.0, 7.0])  # the result holds the state, not the variables
+    objective_and_loc = problem()
+    first, other = run(11, objective_and_loc)
+    other.assign([7.0, 7.0])
+    second = fit(
+        objective_and_loc[0],
+        num_steps=19,
+        data=DATA,
+        batch_size=6,
+        optimizer=keras.optimizers.Adam(0.1),
+        init=first,
+    )
+    assert second.steps == 30
+    np.testing.assert_array_equal(whole.elbo, second.elbo)
+    np.testing.assert_array_equal(whole.standard_error, second.standard_error)
+    np.testing.assert_array_equal(loc, other)
+
+
+def test_nan_names_step_and_variable_and_keeps_the_last_finite_state():
+    v = tf.Variable([0.0, 1.0], name="slope")
+
+    def objective(step):
+        # the value is finite at step 13, its gradient is not
+        gap = tf.cast(tf.maximum(13 - step, 0), tf.float32)
+        return tf.sqrt(gap * tf.reduce_sum(v**2)) - 1.0
+
+    with pytest.raises(NonFiniteError, match="step 13: .*slope") as caught:
+        fit(objective, num_steps=50, seed=0)
+    kept = v.numpy()
+    assert caught.value.step == 13
+    assert caught.value.variables == ("slope",)
+    assert caught.value.result.steps == 13
+    v.assign([0.0, 1.0])
+    fit(objective, num_steps=13, seed=0)
+    np.testing.assert_array_equal(kept, v)
+
+
+def test_estimate_is_climbed_by_its_surrogate_and_traced_by_its_elbo():
+    v = tf.Variable(0.5)
+
+    def objective(kl_weight):
+        return Estimate(value=v * kl_weight, surrogate=2.0 * v, elbo=v)
+
+    result = fit(
+        objective,
+        num_steps=3,
+        seed=0,
+        kl_schedule=0.25,
+        optimizer=keras.optimizers.SGD(0.1),
+    )
+    np.testing.assert_allclose(result.elbo, [0.5, 0.7, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(result.kl_weight, 0.25)
