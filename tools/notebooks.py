@@ -264,9 +264,9 @@ def main(arguments: list[str] | None = None) -> int:
         return min(run(paths, given.always, given.jobs), 1)
     if given.command == "fresh":
         return min(fresh(given.jobs), 1)
-    from tools import checks
+    from tools import checks, facts
 
-    report = checks.check if given.command == "check" else checks.altered_facts
+    report = checks.check if given.command == "check" else facts.altered_facts
     problems = [problem for path in paths or chapters() for problem in report(path)]
     print("\n".join(problems) or f"{given.command}: nothing to complain about")
     return min(len(problems), 1)
