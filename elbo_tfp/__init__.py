@@ -8,12 +8,14 @@ lies below the evidence. Everything here is a small function of draws from q:
     et.bounds.elbo(draws)          # nats, one number per datum
 
 One folder answers one question: `models` (what is p?), `families` (what may q be?),
-`bounds` (which number?), `gradients` (how do I climb it?).
+`bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `codes` (how
+many bits is that?).
 """
 
-from elbo_tfp import bounds, data, families, gradients, models, plots
+from elbo_tfp import bounds, codes, data, families, fitting, gradients, models, plots
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
+from elbo_tfp.fitting import FitResult, KLSchedule, fit
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.source import show_source
 from elbo_tfp.types import Draws, Estimate
@@ -24,11 +26,16 @@ __all__ = [
     "Draws",
     "Encoder",
     "Estimate",
+    "FitResult",
+    "KLSchedule",
     "LatentVariableModel",
     "bounds",
+    "codes",
     "data",
     "draw",
     "families",
+    "fit",
+    "fitting",
     "gradients",
     "models",
     "plots",

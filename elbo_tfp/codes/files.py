@@ -1,0 +1,283 @@
+"""Compress integer data under a model, and get them back, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from elbo_tfp.codes import container
+from elbo_tfp.codes.bitsback import decode_block, encode_block
+from elbo_tfp.codes.distributions import Coding, infer_num_values, prepare
+
+
+class Compressed(NamedTuple):
+    """What `compress` made, and what it cost."""
+
+    data: bytes | None
+    """The file's bytes, if no path was given."""
+    path: Path | None
+    """Where the file lies, if a path was given."""
+    num_data: int
+    """Number of data in it."""
+    num_bytes: int
+    """Size of the whole file: header, blocks, check sums."""
+    payload_bits: int
+    """Bits on the stacks, initial bits included, header and check sums not."""
+    initial_bits: int
+    """Of those, bits that the stacks started with."""
+
+    @property
+    def bits_per_datum(self) -> float:
+        """Size of the whole file, in bits per datum."""
+        return 8 * self.num_bytes / self.num_data
+
+    @property
+    def net_bits_per_datum(self) -> float:
+        """Bits per datum once the first bits are paid: compare with -ELBO / log 2."""
+        return (self.payload_bits - self.initial_bits) / self.num_data
+
+
+def compress(
+    x,
+    model,
+    encoder,
+    path=None,
+    *,
+    num_values: int | None = None,
+    block_size: int = 8192,
+    batch_size: int = 64,
+    latent_bits: int = 12,
+    jit_compile: bool = True,
+) -> Compressed:
+    """Codes integer data by bits-back, and decodes every block before it goes on.
+
+    Args:
+        x: integers `[N, ...]`, or an iterable of such arrays (data that do not fit in
+            memory stream through, a block at a time).
+        model: a `LatentVariableModel` whose prior is a product of normals and whose
+            likelihood is independent over the dimensions of x.
+        encoder: x -> q(z | x), a product of normals.
+        path: the file to write; it appears under its name only when it is complete.
+            None keeps the bytes in the result.
+        num_values: V, for data in 0 .. V - 1; inferred from Bernoulli, Binomial,
+            Beta-binomial and Categorical likelihoods.
+        block_size: data per block; a block decodes on its own.
+        batch_size: data that the networks see at once; stored, since their last bits
+            depend on it.
+        latent_bits: log2 of the grid points per latent, over 16 prior deviations.
+        jit_compile: whether the networks run under XLA; stored, like `batch_size`.
+
+    Returns:
+        `Compressed`.
+
+    Raises:
+        ValueError: for data that are no integers or outside the support, no data at
+            all, or a model that cannot be coded.
+        OtherPlatform: if the networks do not repeat their own results here.
+
+    Source: Townsend, Bird and Barber (2019); stack coder: Duda (2009).
+    """
+    _check_settings(
+        block_size=block_size, batch_size=batch_size, latent_bits=latent_bits
+    )
+    blocks = _blocks(x, block_size)
+    first = next(blocks, None)
+    if first is None:
+        raise ValueError("expected at least one datum; got none.")
+    settings = {
+        "batch_size": batch_size,
+        "latent_bits": latent_bits,
+        "num_values": num_values or infer_num_values(model),
+        "jit_compile": jit_compile,
+    }
+    coding = prepare(model, encoder, first.shape[1:], **settings)
+    header = {
+        **settings,
+        "event_shape": list(first.shape[1:]),
+        "dtype": first.dtype.name,
+        "fingerprint": coding.fingerprint,
+        "probe": [float(v) for v in coding.probe],
+    }
+    with _target(path) as file:
+        writer = container.Writer(file, header)
+        payload = initial = 0
+        for block in _chain(first, blocks):
+            coded = _coded(coding, block, first)
+            writer.block(coded)
+            payload += 32 * len(coded.words)
+            initial += 32 * coded.num_initial
+        writer.close()
+        data = file.getvalue() if path is None else None
+    result = Compressed(
+        data,
+        None if path is None else Path(path),
+        writer.num_data,
+        writer.num_bytes,
+        payload,
+        initial,
+    )
+    _warn_if_large(result, coding, first)
+    return result
+
+
+def decompress(source, model, encoder) -> np.ndarray:
+    """The data that `compress` coded, with their own dtype.
+
+    Args:
+        source: bytes, a path, or a `Compressed`.
+        model: the model they were coded with.
+        encoder: the encoder they were coded with.
+
+    Raises:
+        ForeignFile, TruncatedFile, AlteredFile: if the bytes are not a whole file.
+        WrongModel: if model or encoder are not those of the file.
+        OtherPlatform: if their networks compute other last bits here.
+    """
+    return np.concatenate(list(decompress_blocks(source, model, encoder)))
+
+
+def decompress_blocks(source, model, encoder):
+    """As `decompress`, one block at a time: an iterator of arrays."""
+    with _source(source) as file:
+        header = container.read_header(file)
+        shape = tuple(header["event_shape"])
+        names = ("batch_size", "latent_bits", "num_values", "jit_compile")
+        coding = _same_coding(
+            model, encoder, shape, header, {n: header[n] for n in names}
+        )
+        for block in container.read_blocks(file):
+            x = decode_block(
+                coding, block.words, block.num_initial, (block.num_data, *shape)
+            )
+            x = None if x is None else x.astype(header["dtype"])
+            if x is None or container.digest(x.tobytes()) != block.digest:
+                raise container.OtherPlatform(_PLATFORM)
+            yield x
+
+
+_PLATFORM = (
+    "the model is the right one, but its networks compute other last bits here than "
+    "where the file was written (another processor, thread count or TensorFlow): "
+    "decode it there."
+)
+
+
+def _coded(coding: Coding, x, first) -> container.Block:
+    if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:
+        raise ValueError(
+            f"expected every array like the first, [*, {first.shape[1:]}] "
+            f"{first.dtype}; got {x.shape} {x.dtype}."
+        )
+    if x.min() < 0 or x.max() >= coding.num_values:
+        raise ValueError(
+            f"expected data in 0 .. {coding.num_values - 1}, the support of the "
+            f"likelihood; got {x.min()} .. {x.max()}."
+        )
+    words, num_initial = encode_block(coding, x)
+    again = decode_block(coding, words, num_initial, x.shape)
+    if again is None or not np.array_equal(again, x):
+        raise container.OtherPlatform(
+            "the networks did not repeat their own results while the block was "
+            "checked: their kernels are not deterministic. Set "
+            "tf.config.experimental.enable_op_determinism() or jit_compile=False."
+        )
+    return container.Block(words, len(x), num_initial, container.digest(x.tobytes()))
+
+
+def _same_coding(model, encoder, shape, header, settings) -> Coding:
+    try:
+        coding = prepare(model, encoder, shape, **settings)
+    except Exception as error:
+        raise container.WrongModel(
+            f"the model or encoder does not accept the file's data of shape {shape}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if coding.fingerprint == header["fingerprint"]:
+        return coding
+    ours, theirs = coding.probe, np.array(header["probe"])
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=0.01, atol=0.2):
+        raise container.WrongModel(
+            "the model or encoder is not the one the file was written with: they "
+            "answer differently to fixed probe data. Load the saved model (et.load)."
+        )
+    raise container.OtherPlatform(_PLATFORM)
+
+
+def _blocks(x, block_size):
+    """Arrays of at most `block_size` data, integers only."""
+    for array in [x] if hasattr(x, "shape") else x:
+        array = np.asarray(array)
+        if array.dtype.kind not in "iu" or array.ndim < 2:
+            raise ValueError(
+                "expected integer data [N, ...]; got dtype "
+                f"{array.dtype} and shape {array.shape}. A density cannot be coded: "
+                "discretise the data, then x.astype('uint8')."
+            )
+        for start in range(0, len(array), block_size):
+            yield array[start : start + block_size]
+
+
+def _chain(first, rest):
+    yield first
+    yield from rest
+
+
+def _check_settings(**settings):
+    limits = {"block_size": 2**31, "batch_size": 2**20, "latent_bits": 20}
+    for name, value in settings.items():
+        whole = hasattr(value, "__index__") and not isinstance(value, bool)
+        if not whole or not 1 <= value <= limits[name]:
+            raise ValueError(
+                f"expected {name} to be an int from 1 to {limits[name]}; got {value!r}."
+            )
+
+
+@contextlib.contextmanager
+def _target(path):
+    """A binary file that takes its name only when it is complete and on the disk."""
+    if path is None:
+        yield io.BytesIO()
+        return
+    path = Path(path)
+    handle, part = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+
+
+@contextlib.contextmanager
+def _source(source):
+    if isinstance(source, Compressed):
+        source = source.path if source.data is None else source.data
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source)
+        return
+    with open(source, "rb") as file:
+        yield file
+
+
+def _warn_if_large(result: Compressed, coding: Coding, first):
+    flat = math.prod(first.shape[1:]) * math.log2(coding.num_values)
+    if result.payload_bits > flat * result.num_data:
+        warnings.warn(
+            f"{result.payload_bits / result.num_data:.0f} bits per datum are more than "
+            f"the {flat:.0f} of a code without any model: is the model trained?",
+            stacklevel=3,
+        )
