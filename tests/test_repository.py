@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tools import readme
 from tools.settings import ROOT, branch, config, pip_address, repository_url
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -198,3 +199,20 @@ def test_log_keeps_the_output_and_the_status(tmp_path):
     )
     assert answer.returncode == 3
     assert log.read_text() == answer.stdout == "last words\n"
+
+
+# ---------------------------------------------------------------- the README
+
+
+def test_readme_prints_what_it_says_and_lists_the_chapters():
+    text = _text("README.md")
+    assert readme.updated(text) == text, "run python -m tools.readme"
+
+
+def test_readme_example_is_short_and_its_links_lead_somewhere():
+    text = _text("README.md")
+    code = [line for line in readme.example(text).splitlines() if line.strip()]
+    assert len(code) <= 12
+    assert "nan" not in text.lower()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        assert target.startswith("https://") or (ROOT / target).exists(), target

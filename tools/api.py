@@ -26,6 +26,7 @@ ROOMS = (
     "audit",
     "data",
     "plots",
+    "interactive",
 )
 
 
