@@ -5,14 +5,20 @@ datum, in nats, higher is better. Nothing here changes a gradient: tricks of tha
 live in `elbo_tfp.gradients`.
 """
 
+from elbo_tfp.bounds.cubo import cubo
 from elbo_tfp.bounds.decomposition import Decomposition, analytic_kl, decompose
 from elbo_tfp.bounds.monte_carlo import elbo, iwae, standard_error
+from elbo_tfp.bounds.renyi import renyi
+from elbo_tfp.bounds.tvo import tvo
 
 __all__ = [
     "Decomposition",
     "analytic_kl",
+    "cubo",
     "decompose",
     "elbo",
     "iwae",
+    "renyi",
     "standard_error",
+    "tvo",
 ]

@@ -69,12 +69,7 @@ def iwae(draws, *, axis=0) -> tf.Tensor:
 
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
-    log_weights = _log_weights(draws)
-    if isinstance(draws, Draws) and draws.num_data is not None:
-        raise ValueError(
-            "expected draws without a global latent: averaging weights of which each "
-            "datum holds a share 1 / num_data is no bound. Use elbo."
-        )
+    log_weights = local_log_weights(draws)
     num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
     # L_K = E[log (1 / K) sum_k w_k], by log-sum-exp
     return tf.reduce_logsumexp(log_weights, axis) - tf.math.log(num)
@@ -103,6 +98,21 @@ def standard_error(draws, *, axis=0) -> tf.Tensor:
     num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
     # s / sqrt(S), with s^2 the unbiased variance (S - 1 in the denominator)
     return tf.math.reduce_std(log_weights, axis) / tf.sqrt(num - 1)
+
+
+def local_log_weights(draws) -> tf.Tensor:
+    """The log-weights of draws that share no latent between data, `[K, B]`, nats.
+
+    Raises:
+        ValueError: if the draws carry a global latent.
+    """
+    log_weights = _log_weights(draws)
+    if isinstance(draws, Draws) and draws.num_data is not None:
+        raise ValueError(
+            "expected draws without a global latent: averaging weights of which each "
+            "datum holds a share 1 / num_data is no bound. Use elbo."
+        )
+    return log_weights
 
 
 def _log_weights(draws):
