@@ -6,13 +6,8 @@ code lengths are small functions of what comes back.
 
 from __future__ import annotations
 
-import inspect
-
-import tensorflow as tf
-
+from elbo_tfp.targets import log_densities
 from elbo_tfp.types import Draws, as_seed, per_datum, split_seed
-
-_SHAPE_ERRORS = (ValueError, tf.errors.InvalidArgumentError)
 
 
 def draw(target, surrogate_posterior, sample_size=1, *, seed) -> Draws:
@@ -72,38 +67,10 @@ def evaluate(target, surrogate_posterior, z, sample_size) -> Draws:
     return _weigh(target, z, log_q, lead_shape(sample_size))
 
 
-def call_target(fn, z):
-    """`fn(z)`; z is unpacked only if the signature of `fn` asks for it."""
-    kind = _unpacking(fn, z)
-    if kind == "keywords":
-        return fn(**(z._asdict() if hasattr(z, "_asdict") else dict(z)))
-    return fn(*z) if kind == "positions" else fn(z)
-
-
-def _unpacking(fn, z):
-    if not isinstance(z, (tuple, list, dict)):
-        return "whole"
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        return "whole"
-    kinds = [p.kind for p in parameters]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return "keywords" if isinstance(z, dict) else "positions"
-    asked = [
-        p.name for p in parameters if p.default is p.empty and p.kind < p.VAR_KEYWORD
-    ]
-    named = z if isinstance(z, dict) else getattr(z, "_fields", ())
-    if asked and set(asked) <= set(named):
-        return "keywords"
-    return "positions" if len(asked) > 1 else "whole"
-
-
 def lead_shape(sample_size) -> tuple[int, ...]:
-    sizes = (
-        tuple(sample_size) if isinstance(sample_size, (tuple, list)) else (sample_size,)
-    )
-    whole = [not isinstance(n, bool) and hasattr(n, "__index__") for n in sizes]
+    """The leading shape of the samples, `sample_size` as a checked tuple."""
+    sizes = sample_size if isinstance(sample_size, (tuple, list)) else [sample_size]
+    whole = [hasattr(n, "__index__") and not isinstance(n, bool) for n in sizes]
     if not sizes or not all(whole) or min(int(n) for n in sizes) < 1:
         raise ValueError(
             "expected sample_size to be a positive int or a tuple of them; got "
@@ -117,7 +84,8 @@ def _sample_one(q, lead, seed):
         raise ValueError(
             "expected surrogate_posterior to have `sample` and `log_prob`, as TFP "
             f"distributions do; got {type(q).__name__}. An encoder must be called on x "
-            "first: draw(model.log_joint(x), encoder(x), ...)."
+            "first, draw(model.log_joint(x), encoder(x), ...); a pair of distributions "
+            "goes with a model that has a global prior."
         )
     both = getattr(q, "experimental_sample_and_log_prob", None)
     if both is not None:
@@ -130,85 +98,20 @@ def _local_and_global(surrogate_posterior):
     if isinstance(surrogate_posterior, (tuple, list)) and len(surrogate_posterior) == 2:
         return surrogate_posterior
     raise ValueError(
-        "the model has a global prior, so surrogate_posterior must be the pair "
-        "(q of the local z, q of the global latent); got "
+        "expected surrogate_posterior to be the pair (q of z, q of the global latent), "
+        "since the model has a global prior; got "
         f"{type(surrogate_posterior).__name__}. Pass (encoder(x), q_global)."
     )
 
 
 def _weigh(target, z, log_q, lead) -> Draws:
-    _check_lead(log_q, lead)
-    num_data = getattr(target, "num_data", None)
-    if hasattr(target, "log_parts"):
-        log_likelihood, log_prior = target.log_parts(z, sample_ndims=len(lead))
-        log_likelihood = _same_shape(log_likelihood, log_q, lead, "log p(x | z)")
-        log_prior = _same_shape(log_prior, log_q, lead, "log p(z)")
-        return Draws(z, log_likelihood, log_prior, log_q, num_data=num_data)
-    fn = getattr(target, "unnormalized_log_prob", target)
-    if not callable(fn):
-        raise ValueError(
-            "expected target to be model.log_joint(x), a pinned joint distribution or "
-            f"a function of z; got {type(target).__name__}."
-        )
-    log_target = _call_checked(fn, z, log_q, lead)
-    _check_other_sample_size(fn, z, log_q, lead)
-    return Draws(z, None, None, log_q, log_target=log_target)
-
-
-def _call_checked(fn, z, log_q, lead):
-    """The target's value, one number per sample and datum, or an error that says so."""
-    try:
-        value = tf.convert_to_tensor(call_target(fn, z))
-    except _SHAPE_ERRORS as error:
-        raise ValueError(
-            f"target_log_prob_fn failed on draws of leading shape {list(lead)} "
-            f"({type(error).__name__}: {_first_line(error)}). If its shapes do not "
-            f"broadcast against z, it must sum over the data: {_EXPECTED}"
-        ) from error
-    return _same_shape(value, log_q, lead, "log p")
-
-
-def _check_other_sample_size(fn, z, log_q, lead):
-    """Calls the target at another sample size: shapes that agree by chance then differ.
-
-    A forgotten `reduce_sum` over N data gives `[N]`, which looks like `[S]` if S = N.
-    """
-    other = 3 if lead[0] == 2 else 2
-    rows = [0] * other
-    z, log_q = tf.nest.map_structure(lambda t: tf.gather(t, rows), (z, log_q))
-    _call_checked(fn, z, log_q, (other, *lead[1:]))
-
-
-_EXPECTED = (
-    "did you forget a reduce_sum in the target, or a tfd.Independent around a "
-    "likelihood? A target returns one number per sample (and per datum of a batch)."
-)
-
-
-def _check_lead(log_q, lead):
     if not log_q.shape[: len(lead)].is_compatible_with(lead):
         raise ValueError(
             f"expected log q(z) to start with the sample shape {list(lead)}; got shape "
             f"{log_q.shape}. The surrogate posterior's log_prob must keep the "
             "sample dimension."
         )
-
-
-def _same_shape(value, log_q, lead, name):
-    """`value`, once it has the shape of `log_q`; checked at run time if it must be."""
-    if not value.shape.is_compatible_with(log_q.shape):
-        raise ValueError(
-            f"expected {name} to have the shape of log q(z), {log_q.shape} = "
-            f"{list(lead)} samples + batch {log_q.shape[len(lead) :]}; got "
-            f"{value.shape}: {_EXPECTED} If the extra dimension is log q's, wrap the "
-            "surrogate posterior in tfd.Independent instead."
-        )
-    if value.shape.is_fully_defined() and log_q.shape.is_fully_defined():
-        return value
-    same = tf.debugging.assert_equal(tf.shape(value), tf.shape(log_q), _EXPECTED)
-    with tf.control_dependencies([same]):
-        return tf.identity(value)
-
-
-def _first_line(error):
-    return str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    densities = log_densities(target, z, log_q, lead)
+    if len(densities) == 1:
+        return Draws(z, None, None, log_q, log_target=densities[0])
+    return Draws(z, *densities, log_q, num_data=getattr(target, "num_data", None))

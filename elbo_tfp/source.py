@@ -11,7 +11,7 @@ def show_source(obj, *, docstring: bool = False) -> None:
     """Prints the source of a function or class, so that a chapter can show it.
 
     Args:
-        obj: a function, class or method written in Python.
+        obj: a function, class or method written in Python, not a lambda.
         docstring: whether to print its docstring too.
 
     Raises:
@@ -19,11 +19,12 @@ def show_source(obj, *, docstring: bool = False) -> None:
     """
     try:
         source = textwrap.dedent(inspect.getsource(obj))
-    except (TypeError, OSError) as error:
+        shown = source if docstring else _without_docstring(source)
+    except (TypeError, OSError, SyntaxError) as error:
         raise ValueError(
             f"expected a function or class with Python source; got {obj!r}."
         ) from error
-    print(source.rstrip() if docstring else _without_docstring(source).rstrip())
+    print(shown.rstrip())
 
 
 def _without_docstring(source: str) -> str:
@@ -32,7 +33,7 @@ def _without_docstring(source: str) -> str:
     is_text = isinstance(first, ast.Expr) and isinstance(
         getattr(first.value, "value", None), str
     )
-    if not is_text or len(node.body) < 2:
+    if not is_text or len(node.body) < 2 or first.lineno == node.lineno:
         return source
     lines = source.splitlines()
     return "\n".join(lines[: first.lineno - 1] + lines[first.end_lineno :])

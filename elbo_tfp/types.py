@@ -70,7 +70,15 @@ def with_gradient_of(value: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
 
     Returns:
         A tensor that equals `value` to the last bit wherever `surrogate` is finite.
+
+    Raises:
+        ValueError: if the shapes differ, since broadcasting would repeat gradients.
     """
+    if not value.shape.is_compatible_with(surrogate.shape):
+        raise ValueError(
+            f"expected a surrogate of the shape of its value, {value.shape}; got "
+            f"{surrogate.shape}. Average both over the same axes."
+        )
     # value + (s - stop(s)); the bracket is exactly zero in floating point
     return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))
 
@@ -82,7 +90,20 @@ def per_datum(local: tf.Tensor, shared: tf.Tensor, num_data) -> tf.Tensor:
         local: `[S, B]`, nats.
         shared: `[S]`, the log-density of the latent that all data share, nats.
         num_data: the size N of the whole data set.
+
+    Returns:
+        `[S, B]`, nats.
+
+    Raises:
+        ValueError: if the shapes are not `[S, B]` and `[S]`.
     """
+    ranks = local.shape.rank, shared.shape.rank
+    if None not in ranks and ranks[0] != ranks[1] + 1:
+        raise ValueError(
+            "expected local terms [S, B] and global terms [S], one latent w for all "
+            f"data; got {local.shape} and {shared.shape}. Give q of the local z a row "
+            "per datum (B = 1 too), and the global prior and its q no batch shape."
+        )
     # l_n + g / N, so that the sum over all n counts g once
     return local + shared[..., tf.newaxis] / tf.cast(num_data, shared.dtype)
 
@@ -97,24 +118,27 @@ def as_seed(seed) -> tf.Tensor:
     Raises:
         ValueError: if `seed` is missing or has another form.
     """
-    if isinstance(seed, bool) or seed is None or isinstance(seed, (float, str)):
-        raise ValueError(_SEED_HELP.format(seed))
-    if isinstance(seed, numbers.Integral):
-        if not -(2**63) <= seed < 2**64:
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
+        number = int(seed)
+        if not -(2**63) <= number < 2**64:
             raise ValueError(_SEED_HELP.format(seed))
-        halves = np.array([(seed >> 32) & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32)
+        halves = np.array([number >> 32 & _LOW, number & _LOW], np.uint32)
         return tf.constant(halves.view(np.int32))
     try:
-        seed = tf.convert_to_tensor(seed)
+        tensor = tf.convert_to_tensor(seed)
     except (TypeError, ValueError) as error:
         raise ValueError(_SEED_HELP.format(seed)) from error
-    if not seed.dtype.is_integer or seed.shape.rank not in (None, 0, 1):
+    if not tensor.dtype.is_integer or tensor.shape.rank not in (None, 0, 1):
         raise ValueError(_SEED_HELP.format(seed))
-    if seed.shape.rank == 0:
-        return tf.stack([tf.zeros([], tf.int32), tf.cast(seed, tf.int32)])
-    if not seed.shape.is_compatible_with([2]):
+    if tensor.shape.rank == 0:
+        # high and low half, as for a Python int
+        return tf.bitcast(tf.cast(tensor, tf.int64), tf.int32)[::-1]
+    if not tensor.shape.is_compatible_with([2]):
         raise ValueError(_SEED_HELP.format(seed))
-    return tf.cast(seed, tf.int32)
+    return tf.cast(tensor, tf.int32)
+
+
+_LOW = 0xFFFFFFFF
 
 
 _SEED_HELP = (
@@ -132,3 +156,20 @@ def split_seed(seed, n: int = 2) -> list[tf.Tensor]:
 def fold_in(seed, data) -> tf.Tensor:
     """The seed number `data` of the family that `seed` starts."""
     return tf.random.fold_in(as_seed(seed), tf.cast(data, tf.int32))
+
+
+def at_run_time(value: tf.Tensor, shape, message: str) -> tf.Tensor:
+    """`value`, checked to have `shape` where that was not known beforehand.
+
+    XLA ignores assertions, and TensorFlow's graph optimizer drops a reshape (even with
+    the assertion in front of it); a concatenation with nothing is checked by both.
+
+    Args:
+        value: a tensor whose static shape is not known in full.
+        shape: the shape it must have, a list or an integer tensor.
+        message: of the error, `tf.errors.InvalidArgumentError`.
+    """
+    same = tf.debugging.assert_equal(tf.shape(value), shape, message)
+    nothing = tf.zeros(tf.concat([[0], shape], 0), value.dtype)
+    with tf.control_dependencies([same]):
+        return tf.concat([value[tf.newaxis], nothing], 0)[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.bounds.monte_carlo import standard_error as _standard_error
-from elbo_tfp.draws import draw
+from elbo_tfp.bounds.monte_carlo import standard_error
+from elbo_tfp.draws import draw, lead_shape
 
 tfd = tfp.distributions
 
@@ -35,7 +36,7 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
         model: a `LatentVariableModel` without a global prior.
         surrogate_posterior: q(z | x), batch shape `[B]`.
         x: data, `[B]` + event.
-        sample_size: number of samples S.
+        sample_size: number of samples S, or a tuple; all of them are averaged.
         seed: int, pair of ints or integer tensor; stateless.
 
     Returns:
@@ -49,18 +50,26 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
             "expected a LatentVariableModel, whose prior and likelihood are known "
             f"apart; got {type(model).__name__}. A bare target has no decomposition."
         )
+    if model.global_prior is not None:
+        raise ValueError(
+            "expected a model without a global prior, whose rate all data share; got "
+            "one. Use elbo(draw(model.log_joint(x, num_data=N), (q, q_global), ...))."
+        )
     draws = draw(model.log_joint(x), surrogate_posterior, sample_size, seed=seed)
+    axes = tuple(range(len(lead_shape(sample_size))))
     kl = analytic_kl(surrogate_posterior, model.prior)
     exact = kl is not None
     # form 1: E[log p(x | z)] - KL(q || p), only the first term is sampled
     log_weights = draws.log_likelihood - kl if exact else draws.log_weights
-    several = log_weights.shape[0] is None or log_weights.shape[0] > 1
-    elbo = tf.reduce_mean(log_weights, 0)
+    several = math.prod(lead_shape(sample_size)) > 1
+    elbo = tf.reduce_mean(log_weights, axes)
     return Decomposition(
         elbo=elbo,
-        reconstruction=tf.reduce_mean(draws.log_likelihood, 0),
-        kl=kl if exact else tf.reduce_mean(draws.log_q - draws.log_prior, 0),
-        standard_error=_standard_error(log_weights) if several else elbo * float("nan"),
+        reconstruction=tf.reduce_mean(draws.log_likelihood, axes),
+        kl=kl if exact else tf.reduce_mean(draws.log_q - draws.log_prior, axes),
+        standard_error=standard_error(log_weights, axis=axes)
+        if several
+        else tf.fill(tf.shape(elbo), tf.cast(float("nan"), elbo.dtype)),
         kl_is_exact=exact,
     )
 
@@ -76,77 +85,58 @@ def analytic_kl(q, p):
         p: a distribution of the same event shape; its batch shape broadcasts to q's.
     """
     q, p = getattr(q, "current", q), getattr(p, "current", p)
-    if not isinstance(q, tfd.Distribution) or not isinstance(p, tfd.Distribution):
+    if not (_is_plain(q) and _is_plain(p)) or q.event_shape != p.event_shape:
         return None
-    if not _plain(q) or not _plain(p) or q.event_shape != p.event_shape:
+    if tf.broadcast_static_shape(q.batch_shape, p.batch_shape) != q.batch_shape:
         return None
     (base_q, ndims_q), (base_p, ndims_p) = _factors(q), _factors(p)
     if ndims_q < ndims_p:
         base_p, ndims_p = _joined(base_p, ndims_p, base_q.event_shape)
-        base_q = _dense(base_q)
     elif ndims_p < ndims_q:
         base_q, ndims_q = _joined(base_q, ndims_q, base_p.event_shape)
-        base_p = _dense(base_p)
-    if ndims_q != ndims_p or base_q is None or base_p is None:
+    if ndims_q != ndims_p:
         return None
-    return _summed(base_q, base_p, ndims_q)
-
-
-def _plain(distribution):
-    """One tensor event (no joint distribution) of known rank."""
-    return getattr(distribution.event_shape, "rank", None) is not None
-
-
-def _factors(distribution):
-    """A base whose last `ndims` batch dimensions are independent factors."""
-    if isinstance(distribution, tfd.Independent):
-        base, inner = _factors(distribution.distribution)
-        outer = (
-            distribution.event_shape.rank - distribution.distribution.event_shape.rank
-        )
-        return base, inner + outer
-    if isinstance(distribution, tfd.Sample) and distribution.batch_shape.rank == 0:
-        base, inner = _factors(distribution.distribution)
-        outer = (
-            distribution.event_shape.rank - distribution.distribution.event_shape.rank
-        )
-        return base, inner + outer
-    if isinstance(distribution, tfd.MultivariateNormalDiag):
-        return tfd.Normal(distribution.mean(), distribution.stddev()), 1
-    return distribution, 0
-
-
-_DENSE = (
-    tfd.MultivariateNormalLinearOperator,
-    tfd.MultivariateNormalFullCovariance,
-    tfd.MultivariateNormalDiagPlusLowRankCovariance,
-)
-
-
-def _dense(base):
-    """A Gaussian of any covariance with an explicit triangular factor; else None."""
-    if not isinstance(base, _DENSE):
-        return None
-    # Sigma = L L'
-    return tfd.MultivariateNormalTriL(
-        base.mean(), tf.linalg.cholesky(base.covariance())
-    )
-
-
-def _joined(base, ndims, event_shape):
-    """Independent normals as one diagonal Gaussian; (None, 0) if they are not normals."""
-    if not isinstance(base, tfd.Normal) or event_shape.rank != 1:
-        return None, 0
-    shape = tf.broadcast_static_shape(base.batch_shape, event_shape)
-    loc, scale = (tf.broadcast_to(v, shape) for v in (base.loc, base.scale))
-    return tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale)), ndims - 1
-
-
-def _summed(base_q, base_p, ndims):
     try:
         kl = tfd.kl_divergence(base_q, base_p)
     except NotImplementedError:
         return None
-    shape = tf.broadcast_dynamic_shape(tf.shape(kl), base_q.batch_shape_tensor())
-    # KL(prod_d q_d || prod_d p_d) = sum_d KL(q_d || p_d)
-    return tf.reduce_sum(tf.broadcast_to(kl, shape), list(range(-ndims, 0)))
+    # KL(prod_d q_d || prod_d p_d) = sum_d KL(q_d || p_d), over all of the event's d
+    factors = q.event_shape[:ndims_q]
+    kl = tf.broadcast_to(kl, tf.concat([q.batch_shape_tensor(), factors], 0))
+    return tf.reduce_sum(kl, list(range(-ndims_q, 0)))
+
+
+def _is_plain(distribution):
+    """A distribution (not a joint one) whose event is one tensor of known shape."""
+    return (
+        isinstance(distribution, tfd.Distribution)
+        and getattr(distribution.event_shape, "is_fully_defined", bool)()
+    )
+
+
+def _factors(distribution):
+    """A base whose last `ndims` batch dimensions are independent factors.
+
+    Those dimensions may be missing from the base, whose one factor then repeats.
+    """
+    repeats = isinstance(distribution, tfd.Sample) and not distribution.batch_shape.rank
+    if repeats or isinstance(distribution, tfd.Independent):
+        base, inner = _factors(distribution.distribution)
+        outer = distribution.event_shape.rank
+        return base, inner + outer - distribution.distribution.event_shape.rank
+    if isinstance(distribution, tfd.MultivariateNormalDiag):
+        return tfd.Normal(distribution.mean(), distribution.stddev()), 1
+    if isinstance(distribution, tfd.MultivariateNormalDiagPlusLowRankCovariance):
+        # Sigma = L L'
+        factor = tf.linalg.cholesky(distribution.covariance())
+        return tfd.MultivariateNormalTriL(distribution.mean(), factor), 0
+    return distribution, 0
+
+
+def _joined(base, ndims, event_shape):
+    """Independent normals as one diagonal Gaussian; (base, -1) if they are not that."""
+    if not isinstance(base, tfd.Normal) or event_shape.rank != 1:
+        return base, -1
+    shape = tf.broadcast_static_shape(base.batch_shape, event_shape)
+    loc, scale = (tf.broadcast_to(v, shape) for v in (base.loc, base.scale))
+    return tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale)), ndims - 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import tensorflow as tf
 
 from elbo_tfp.types import Draws
@@ -23,7 +25,7 @@ def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
 
     Raises:
         ValueError: if weights are asked of draws whose likelihood and prior are not
-            known apart, or `free_bits` is negative.
+            known apart, or a weight is not one finite number >= 0.
 
     Source: Jordan et al. (1999); beta: Higgins et al. (2017); free bits: Kingma et al.
     (2016), equation 15, with one group that holds all latents.
@@ -38,16 +40,15 @@ def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
             "or free_bits was given; got a bare target or bare log-weights. Draw from "
             "model.log_joint(x) of a LatentVariableModel."
         )
-    if isinstance(free_bits, (int, float)) and free_bits < 0:
-        raise ValueError(f"expected free_bits >= 0 nats; got {free_bits}.")
+    _check_factor(kl_weight, "kl_weight")
+    _check_factor(free_bits, "free_bits")
     reconstruction = tf.reduce_mean(draws.log_likelihood, axis)
     # rate = E_q[log q(z) - log p(z)]
     rate = tf.reduce_mean(draws.log_q - draws.log_prior, axis)
-    floor = tf.cast(free_bits, rate.dtype)
-    # max(floor, batch mean of the rate), written per datum: below it, no gradient
-    rate = tf.where(
-        tf.reduce_mean(rate) > floor, rate, tf.maximum(floor, 0 * rate + floor)
-    )
+    if not _is(free_bits, 0.0):
+        floor = tf.cast(free_bits, rate.dtype)
+        # max(floor, batch mean of the rate), per datum: below it, no gradient
+        rate = tf.where(tf.reduce_mean(rate) > floor, rate, tf.zeros_like(rate) + floor)
     # L_beta = E_q[log p(x | z)] - beta * rate
     return reconstruction - tf.cast(kl_weight, rate.dtype) * rate
 
@@ -60,8 +61,8 @@ def iwae(draws, *, axis=0) -> tf.Tensor:
 
     Args:
         draws: `Draws`, or log-weights `[K, B]`; `[S, K, B]` with `axis=1`.
-        axis: the axis of the importance samples, which is reduced. Further sample axes
-            stay: average them to get an estimate of the same bound.
+        axis: the axis (or axes) of the importance samples, which is reduced. Further
+            sample axes stay: average them to get an estimate of the same bound.
 
     Raises:
         ValueError: if the draws carry a global latent, whose weights are spread over
@@ -70,9 +71,10 @@ def iwae(draws, *, axis=0) -> tf.Tensor:
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
     log_weights = local_log_weights(draws)
-    num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
+    log_sum = tf.reduce_logsumexp(log_weights, axis)
+    num = tf.cast(tf.size(log_weights) // tf.size(log_sum), log_weights.dtype)
     # L_K = E[log (1 / K) sum_k w_k], by log-sum-exp
-    return tf.reduce_logsumexp(log_weights, axis) - tf.math.log(num)
+    return log_sum - tf.math.log(num)
 
 
 def standard_error(draws, *, axis=0) -> tf.Tensor:
@@ -83,21 +85,22 @@ def standard_error(draws, *, axis=0) -> tf.Tensor:
 
     Args:
         draws: `Draws` or log-weights `[S, B]` with S >= 2 independent samples.
-        axis: the sample axis.
+        axis: the sample axis, or a tuple of axes.
 
     Raises:
         ValueError: if there is one sample only: its error is unknown.
     """
     log_weights = _log_weights(draws)
-    size = log_weights.shape[axis]
+    deviation = tf.math.reduce_std(log_weights, axis)
+    num = tf.size(log_weights) // tf.size(deviation)
+    size = tf.get_static_value(num)
     if size is not None and size < 2:
         raise ValueError(
             "expected at least 2 samples: the error of a single one is unknown; got "
             f"{size}. Pass sample_size=2 or more to draw."
         )
-    num = tf.cast(tf.shape(log_weights)[axis], log_weights.dtype)
     # s / sqrt(S), with s^2 the unbiased variance (S - 1 in the denominator)
-    return tf.math.reduce_std(log_weights, axis) / tf.sqrt(num - 1)
+    return deviation / tf.sqrt(tf.cast(num - 1, deviation.dtype))
 
 
 def local_log_weights(draws) -> tf.Tensor:
@@ -119,12 +122,23 @@ def _log_weights(draws):
     if isinstance(draws, Draws):
         return draws.log_weights
     log_weights = tf.convert_to_tensor(draws)
-    if not log_weights.dtype.is_floating or log_weights.shape.rank == 0:
+    if not log_weights.dtype.is_floating or 0 in (
+        log_weights.shape.rank,
+        log_weights.shape.num_elements(),
+    ):
         raise ValueError(
-            "expected Draws or floating log-weights with a sample axis; got dtype "
-            f"{log_weights.dtype.name} and shape {log_weights.shape}."
+            "expected Draws or floating log-weights with a sample axis, not empty; got "
+            f"dtype {log_weights.dtype.name} and shape {log_weights.shape}."
         )
     return log_weights
+
+
+def _check_factor(value, name):
+    wrong = isinstance(value, numbers.Real) and not 0 <= value < float("inf")
+    if wrong or tf.TensorShape(getattr(value, "shape", ())).rank:
+        raise ValueError(
+            f"expected {name} to be one finite number >= 0; got {value!r}."
+        )
 
 
 def _is(value, number):

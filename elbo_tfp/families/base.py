@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from elbo_tfp.types import as_seed
 
@@ -28,6 +29,10 @@ class Family(tf.Module):
     ):
         super().__init__(name=name)
         start = tf.convert_to_tensor(start)
+        if not isinstance(batch_shape, (tuple, list, tf.TensorShape)):
+            raise ValueError(
+                f"expected batch_shape to be a tuple such as (N,); got {batch_shape!r}."
+            )
         self._build, self.parameters_size = build, int(start.shape[-1])
         start = tf.broadcast_to(start, [*tuple(batch_shape), self.parameters_size])
         if seed is not None:
@@ -84,4 +89,5 @@ def positive(raw):
 
 def raw_of_positive(value):
     """The inverse of `positive`."""
-    return tf.math.log(tf.math.expm1(value)) - tf.cast(0.541324854612918, value.dtype)
+    # softplus_inverse does not overflow where exp(value) does
+    return tfp.math.softplus_inverse(value) - tf.cast(0.541324854612918, value.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -69,7 +70,7 @@ def low_rank(
     Args, returns and errors as `mean_field`; (2 + rank) D parameters per member. With
     `seed=None` U starts at 0, where its gradient vanishes: pass a seed.
     """
-    if not 1 <= rank <= event_size:
+    if not hasattr(rank, "__index__") or not 1 <= rank <= event_size:
         raise ValueError(f"expected rank between 1 and {event_size}; got {rank}.")
     loc, raw_scale = _start(event_size, loc, scale, dtype)
 
@@ -103,17 +104,20 @@ def _strictly_lower(entries, size):
 
 
 def _start(event_size, loc, scale, dtype):
-    if not (isinstance(event_size, int) and event_size > 0):
+    if not hasattr(event_size, "__index__") or int(event_size) < 1:
         raise ValueError(
-            "expected event_size, the number of latent dimensions, to be a positive int; "
-            f"got {event_size!r}."
+            "expected event_size, the number of latent dimensions, to be a positive "
+            f"int; got {event_size!r}."
         )
-    loc, scale = tf.convert_to_tensor(loc, dtype), tf.convert_to_tensor(scale, dtype)
-    if not bool(tf.reduce_all(scale > 0)):
+    loc, scale = np.asarray(loc), np.asarray(scale)
+    fits = {loc.shape, scale.shape} <= {(), (1,), (int(event_size),)}
+    if not fits or not np.isfinite(loc).all() or not (scale > 0).all():
         raise ValueError(
-            f"expected scale (a standard deviation) > 0; got {scale.numpy()}."
+            f"expected loc and scale (a standard deviation, > 0) to be scalars or of "
+            f"shape [{event_size}]; got {loc} and {scale}."
         )
+    scale = tf.convert_to_tensor(scale, dtype)
     return [
-        tf.broadcast_to(loc, [event_size]),
-        tf.broadcast_to(raw_of_positive(scale), [event_size]),
+        tf.fill([event_size], tf.zeros([], dtype)) + tf.convert_to_tensor(loc, dtype),
+        tf.fill([event_size], tf.zeros([], dtype)) + raw_of_positive(scale),
     ]

@@ -89,7 +89,8 @@ def mean_field_for(joint, *, loc=0.0, scale=0.1, seed=0) -> JointSurrogate:
     """
     if not hasattr(joint, "experimental_default_event_space_bijector"):
         raise ValueError(
-            f"expected a TFP joint distribution or a pin of one; got {type(joint).__name__}."
+            "expected a TFP joint distribution or a pin of one; got "
+            f"{type(joint).__name__}."
         )
     dtype = _one_dtype(joint)
     _check_no_batch(joint)
@@ -107,10 +108,12 @@ def _bijector(joint):
     is AutoBatched); it is needed only where one part's support depends on another.
     """
     first, second = (_parts(joint, seed) for seed in split_seed(0))
+    at = np.random.default_rng(0).normal
     maps = [d.experimental_default_event_space_bijector() for d in first]
     others = [d.experimental_default_event_space_bijector() for d in second]
     for d, one, other in zip(first, maps, others, strict=True):
-        raw = tf.zeros(one.inverse_event_shape(d.event_shape), d.dtype)
+        # not at 0, which (-a, a) maps to 0 whatever a is
+        raw = tf.constant(at(size=one.inverse_event_shape(d.event_shape)), d.dtype)
         if not np.array_equal(one.forward(raw), other.forward(raw)):
             return joint.experimental_default_event_space_bijector()
     return tfb.JointMap(joint._model_unflatten(maps))
@@ -128,8 +131,8 @@ def _parts(joint, seed):
 
 def _one_dtype(joint):
     dtypes = set(tf.nest.flatten(joint.dtype))
-    if len(dtypes) == 1 and (dtype := dtypes.pop()).is_floating:
-        return dtype
+    if len(dtypes) == 1 and all(dtype.is_floating for dtype in dtypes):
+        return dtypes.pop()
     raise ValueError(
         "expected free parts of one floating dtype; got "
         f"{tf.nest.flatten(joint.dtype)}. Sum a discrete latent out first "

@@ -33,7 +33,7 @@ def reparameterized(
         target: as in `draw`.
         surrogate_posterior: q; the gradient reaches its parameters and the model's.
         sample_size: S, the number of independent estimates that are averaged.
-        importance_sample_size: K; 1 climbs the ELBO, more the importance-weighted bound.
+        importance_sample_size: K; 1 climbs the ELBO, more the importance-weighted one.
         seed: int, pair of ints or integer tensor; stateless.
         kl_weight: factor of the rate term (K = 1 only).
         free_bits: floor of the rate, nats per datum (K = 1 only).
@@ -115,7 +115,7 @@ def slope_in_z(target, surrogate_posterior, z, sizes, of):
 
 
 def along_path(slope, z, draws):
-    """<slope, z> per sample and datum, `[S, K, B]`: its gradient is slope dz / d phi."""
+    """<slope, z> per sample and datum, `[S, K, B]`; its gradient: slope dz / d phi."""
     if draws.num_data is None:
         return _inner(slope, z, draws.log_q.shape.rank)
     local, shared = (

@@ -1,13 +1,14 @@
-"""A latent variable model: prior, likelihood and, for shared latents, a global prior."""
+"""A latent variable model: prior, likelihood and, for latents all share, a third."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import numbers
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.types import per_datum, split_seed
+from elbo_tfp.models.target import LogJoint, checked_data
+from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
 
@@ -24,6 +25,8 @@ class LatentVariableModel:
         global_prior: the distribution (or callable) of a latent w that all data share.
         log_evidence: optional exact log p(x), a callable `x -> [B]` in nats.
         posterior: optional exact p(z | x), a callable `x -> distribution`.
+        support: optional check of data, a callable from x to a phrase that says which
+            values were expected and what came instead, or to None if all can occur.
 
     Raises:
         ValueError: if a prior is a distribution built once from Keras variables (it
@@ -31,7 +34,14 @@ class LatentVariableModel:
     """
 
     def __init__(
-        self, prior, likelihood, global_prior=None, *, log_evidence=None, posterior=None
+        self,
+        prior,
+        likelihood,
+        global_prior=None,
+        *,
+        log_evidence=None,
+        posterior=None,
+        support=None,
     ):
         _check_prior(prior, "prior")
         if global_prior is not None:
@@ -39,14 +49,12 @@ class LatentVariableModel:
         if not callable(likelihood):
             raise ValueError(
                 "expected likelihood to be a callable z -> distribution over x; got "
-                f"{type(likelihood).__name__}. Write likelihood=lambda z: tfd.Normal(z, 1.)."
+                f"{type(likelihood).__name__}. Write lambda z: tfd.Normal(z, 1.)."
             )
-        self._prior, self._likelihood, self._global_prior = (
-            prior,
-            likelihood,
-            global_prior,
-        )
+        self._prior, self._likelihood = prior, likelihood
+        self._global_prior = global_prior
         self._log_evidence, self._posterior = log_evidence, posterior
+        self._support = support
 
     @property
     def prior(self):
@@ -71,7 +79,9 @@ class LatentVariableModel:
                 global prior, whose terms each datum then carries a share 1/N of.
 
         Raises:
-            ValueError: if x holds NaN, or `num_data` is missing or superfluous.
+            ValueError: if x is empty, holds NaN or values that cannot occur (as far as
+                `support` can see them now), or `num_data` is missing, superfluous or
+                smaller than x.
         """
         if (num_data is None) != (self._global_prior is None):
             raise ValueError(
@@ -79,9 +89,14 @@ class LatentVariableModel:
                 "whole data set, not of this batch) with one and None without; got "
                 f"num_data={num_data!r} and global_prior={self._global_prior!r}."
             )
-        if num_data is not None and isinstance(num_data, (int, float)) and num_data < 1:
-            raise ValueError(f"expected num_data to be at least 1; got {num_data}.")
-        return LogJoint(self, _finite_data(x), num_data)
+        x = checked_data(x, self._support)
+        size = (x.shape[0] or 1) if x.shape.rank else 1
+        if isinstance(num_data, numbers.Real) and not num_data >= size:
+            raise ValueError(
+                "expected num_data, the size of the whole data set, to be at least the "
+                f"size of x; got num_data={num_data} and x of shape {x.shape}."
+            )
+        return LogJoint(self, x, num_data)
 
     def sample(self, sample_shape=(), *, seed):
         """Simulates `(z, x)`; with a global prior `((z, w), x)`, one w for all.
@@ -99,7 +114,9 @@ class LatentVariableModel:
 
     def with_prior(self, prior) -> LatentVariableModel:
         """The same likelihood under another prior (exact answers do not carry over)."""
-        return LatentVariableModel(prior, self._likelihood, self._global_prior)
+        return LatentVariableModel(
+            prior, self._likelihood, self._global_prior, support=self._support
+        )
 
     def log_evidence(self, x) -> tf.Tensor:
         """The exact log p(x), `[B]`, nats. Raises ValueError where none is known."""
@@ -126,78 +143,7 @@ class LatentVariableModel:
                 f"this model has no exact {name}: pass {name}= when you build it, or "
                 "estimate it with gaps.evidence."
             )
-        return answer(_finite_data(x))
-
-
-class LogJoint(NamedTuple):
-    """The target z -> log p(x, z), which also knows its parts."""
-
-    model: LatentVariableModel
-    """The model."""
-    x: tf.Tensor
-    """The data, `[B]` + event."""
-    num_data: int | None = None
-    """The size of the data set that shares the global latent; else None."""
-
-    def __call__(self, z):
-        """log p(x, z), nats, one number per sample and datum."""
-        log_likelihood, log_prior = self.log_parts(z)
-        return log_likelihood + log_prior
-
-    def log_parts(self, z, sample_ndims=None):
-        """(log p(x | z), log p(z)), both `[S, B]`, nats.
-
-        Args:
-            z: latents `[S, B]` + event; with a global prior the pair `(z, w)`.
-            sample_ndims: the number of leading sample dimensions, if known.
-
-        Raises:
-            ValueError: if x does not have one datum per `likelihood(z).event_shape`.
-        """
-        model, shared = self.model, self.num_data is not None
-        log_prior = model.prior.log_prob(z[0] if shared else z)
-        if shared:
-            log_shared = model.global_prior.log_prob(z[1])
-            log_prior = per_datum(log_prior, log_shared, self.num_data)
-        likelihood = model.likelihood(*z) if shared else model.likelihood(z)
-        self._check_datum(likelihood, log_prior, sample_ndims)
-        try:
-            log_likelihood = likelihood.log_prob(self.x)
-        except (ValueError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(self._mismatch(likelihood, log_prior, error)) from error
-        if not log_likelihood.shape.is_compatible_with(log_prior.shape):
-            raise ValueError(self._mismatch(likelihood, log_prior))
-        return log_likelihood, log_prior
-
-    def _check_datum(self, likelihood, log_prior, sample_ndims):
-        ours, theirs = self.x.dtype, likelihood.dtype
-        if (
-            ours.is_floating
-            and getattr(theirs, "is_floating", False)
-            and ours != theirs
-        ):
-            raise ValueError(
-                f"expected x of the likelihood's dtype {theirs.name}; got {ours.name}. "
-                "Cast one of them: precision is never changed silently."
-            )
-        batch_ndims = self.x.shape.rank - likelihood.event_shape.rank
-        if sample_ndims is None:
-            wrong = not 0 <= batch_ndims <= log_prior.shape.rank
-        else:
-            wrong = batch_ndims != log_prior.shape.rank - sample_ndims
-        if wrong:
-            raise ValueError(self._mismatch(likelihood, log_prior))
-
-    def _mismatch(self, likelihood, log_prior, error=""):
-        return (
-            "expected log p(x | z) to give one number per sample and datum, as log p(z) "
-            f"does, shape {log_prior.shape}; got x of shape {self.x.shape} under a "
-            f"likelihood of batch shape {likelihood.batch_shape} and event shape "
-            f"{likelihood.event_shape}. One datum is one likelihood event: wrap the "
-            "likelihood (or the prior) in tfd.Independent if a dimension belongs to the "
-            "datum, give q one row per datum, and use global_prior for a latent that "
-            f"all data share. {error}"
-        )
+        return answer(checked_data(x))
 
 
 def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
@@ -226,10 +172,11 @@ def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
 
 
 def _check_prior(prior, name):
-    if not callable(prior) and not hasattr(prior, "log_prob"):
+    usable = callable(prior) or hasattr(prior, "log_prob")
+    if not usable or isinstance(prior, type):
         raise ValueError(
             f"expected {name} to be a distribution or a callable that returns one; got "
-            f"{type(prior).__name__}."
+            f"{prior!r}."
         )
     caught = [v for v in _parameters(prior) if _is_keras_variable(v)]
     if caught:
@@ -244,7 +191,7 @@ def _parameters(distribution):
     """Every leaf among the arguments that built a distribution, nested ones too."""
     for value in tf.nest.flatten(getattr(distribution, "parameters", None) or {}):
         yield value
-        if isinstance(value, tfd.Distribution):
+        if isinstance(value, (tfd.Distribution, tfp.bijectors.Bijector)):
             yield from _parameters(value)
 
 
@@ -255,17 +202,10 @@ def _is_keras_variable(value):
 
 
 def _built(prior):
-    return prior if hasattr(prior, "log_prob") else prior()
-
-
-def _finite_data(x):
-    """x as a tensor; NaN in data that can be seen now is an error, not a NaN bound."""
-    x = tf.convert_to_tensor(x)
-    if tf.executing_eagerly() and x.dtype.is_floating:
-        bad = int(tf.math.count_nonzero(tf.math.is_nan(x)))
-        if bad:
-            raise ValueError(
-                f"expected data without NaN; got {bad} of {tf.size(x)} values. Drop or "
-                "mask them: a bound of NaN data is NaN."
-            )
-    return x
+    built = prior if hasattr(prior, "log_prob") else prior()
+    if not hasattr(built, "log_prob"):
+        raise ValueError(
+            "expected the callable prior to return a distribution; got "
+            f"{type(built).__name__}."
+        )
+    return built

@@ -22,9 +22,9 @@ def normal_normal(
         noise_scale: t, a standard deviation.
         dtype: floating type of the parameters.
     """
-    m, s, t = (
-        tf.convert_to_tensor(v, dtype) for v in (prior_loc, prior_scale, noise_scale)
-    )
+    m = _number(prior_loc, dtype)
+    s = _number(prior_scale, dtype, positive="prior_scale")
+    t = _number(noise_scale, dtype, positive="noise_scale")
 
     def log_evidence(x):
         # x ~ N(m, s^2 + t^2)
@@ -53,7 +53,8 @@ def gamma_poisson(
         rate: b, an inverse scale.
         dtype: floating type of the parameters.
     """
-    a, b = tf.convert_to_tensor(concentration, dtype), tf.convert_to_tensor(rate, dtype)
+    a = _number(concentration, dtype, positive="concentration")
+    b = _number(rate, dtype, positive="rate")
     return LatentVariableModel(
         tfd.Gamma(a, b),
         tfd.Poisson,
@@ -79,17 +80,22 @@ def linear_gaussian(weights, bias=0.0, noise_scale=1.0) -> LatentVariableModel:
     """
     if isinstance(weights, (list, np.ndarray)):
         weights = tf.convert_to_tensor(weights)
-    if len(weights.shape) != 2 or not weights.dtype.is_floating:
+    dtype = tf.as_dtype(weights.dtype)
+    if len(weights.shape) != 2 or not dtype.is_floating:
         raise ValueError(
             "expected weights of shape [D, k], one row per observed dimension, of a "
-            f"floating type; got shape {weights.shape} and dtype {weights.dtype.name}."
+            f"floating type; got shape {weights.shape} and dtype {dtype.name}."
         )
     dims, latents = weights.shape
-    dtype = weights.dtype
-    bias, noise_scale = (
-        v if isinstance(v, tf.Variable) else tf.convert_to_tensor(v, dtype)
-        for v in (bias, noise_scale)
-    )
+    bias = _number(bias, dtype)
+    noise_scale = _number(noise_scale, dtype, positive="noise_scale")
+
+    def rows(x):
+        if x.shape.rank == 0 or x.shape[-1] != dims:
+            raise ValueError(
+                f"expected x of shape [..., {dims}], like bias; got {x.shape}."
+            )
+        return x
 
     def marginal():
         # x ~ N(b, W W' + s^2 I)
@@ -108,7 +114,7 @@ def linear_gaussian(weights, bias=0.0, noise_scale=1.0) -> LatentVariableModel:
         )
         cov = tf.linalg.inv(precision)
         mean = tf.linalg.matvec(
-            cov, tf.linalg.matvec(scaled, x - bias, transpose_a=True)
+            cov, tf.linalg.matvec(scaled, rows(x) - bias, transpose_a=True)
         )
         return tfd.MultivariateNormalTriL(mean, tf.linalg.cholesky(cov))
 
@@ -120,7 +126,7 @@ def linear_gaussian(weights, bias=0.0, noise_scale=1.0) -> LatentVariableModel:
     return LatentVariableModel(
         tfd.Independent(tfd.Normal(zero, tf.ones_like(zero)), 1),
         likelihood,
-        log_evidence=lambda x: marginal().log_prob(x),
+        log_evidence=lambda x: marginal().log_prob(rows(x)),
         posterior=posterior,
     )
 
@@ -153,8 +159,8 @@ def probabilistic_pca(
     largest = x.shape[1] - (noise_variance is None)
     if not 1 <= latent_size <= largest:
         raise ValueError(
-            f"expected latent_size between 1 and {largest}; got {latent_size}. The noise "
-            "is estimated from the dimensions that are left over."
+            f"expected latent_size between 1 and {largest}; got {latent_size}. The "
+            "noise is estimated from the dimensions that are left over."
         )
     mean = x.mean(0, dtype=np.float64)
     values, vectors = np.linalg.eigh(np.cov(x.T.astype(np.float64), bias=True))
@@ -164,10 +170,21 @@ def probabilistic_pca(
         noise_variance = values[latent_size:].mean()
     if not noise_variance > 1e-12 * values[0]:
         raise ValueError(
-            f"expected a positive noise variance; got {noise_variance:.3g}. The data lie "
-            "in fewer dimensions than latent_size + 1: choose a smaller latent_size."
+            f"expected a positive noise variance; got {noise_variance:.3g}. The data "
+            "lie in fewer dimensions than latent_size + 1: choose a smaller one."
         )
     # W = U (Lambda - sigma^2)^(1/2), zero where the eigenvalue is below sigma^2
     gain = np.sqrt(np.maximum(values[:latent_size] - noise_variance, 0))
     weights = tf.constant(vectors[:, :latent_size] * gain, x.dtype)
     return linear_gaussian(weights, mean.astype(x.dtype), np.sqrt(noise_variance))
+
+
+def _number(value, dtype, positive=""):
+    """A constant as a tensor, a variable as it is; a constant's sign is checked."""
+    if hasattr(value, "assign"):
+        return value
+    value = tf.convert_to_tensor(value, dtype)
+    constant = tf.get_static_value(value)
+    if positive and constant is not None and not (constant > 0).all():
+        raise ValueError(f"expected {positive} > 0; got {constant}.")
+    return value

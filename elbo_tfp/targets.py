@@ -1,0 +1,164 @@
+"""Ask a target for its log-densities, and make sure of their shapes.
+
+A shape mistake is an error, never a smaller number: what a target returns must have
+one number per sample and datum, at this sample size and at another one.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import tensorflow as tf
+
+from elbo_tfp.types import at_run_time
+
+
+def log_densities(target, z, log_q, lead) -> list[tf.Tensor]:
+    """log p(x | z) and log p(z), or the one value of a bare target.
+
+    Args:
+        target: a model's `log_joint(x)`, a pinned joint distribution or a function.
+        z: samples, a tensor or a structure.
+        log_q: log q(z), `lead` + `[B]`, nats.
+        lead: the leading shape of the samples.
+
+    Returns:
+        Tensors of the shape and dtype of `log_q`, nats.
+
+    Raises:
+        ValueError: if the target's shapes or dtype differ from log q's, or agree with
+            them only because sizes coincide.
+    """
+    densities = _densities(target, z, log_q, lead)
+    if len(densities) > 1 and log_q.shape.rank > len(lead):
+        return densities  # x has the batch dimension then: nothing can coincide
+    others = _other_sample_size(target, z, log_q, lead)
+    return [_tied(density, others) for density in densities]
+
+
+def call_target(fn, z):
+    """`fn(z)`; z is unpacked, by name or by position, only if the signature asks.
+
+    Raises:
+        ValueError: if `fn` requires several arguments that z does not have.
+    """
+    if not isinstance(z, (tuple, list, dict)):
+        return fn(z)
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return fn(z)
+    kinds, is_dict = {p.kind for p in parameters}, isinstance(z, dict)
+    plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    required = [p.name for p in plain if p.default is p.empty]
+    accepted = {p.name for p in plain if p.kind is not p.POSITIONAL_ONLY}
+    names = set(z if is_dict else getattr(z, "_fields", ()))
+    any_name = is_dict and inspect.Parameter.VAR_KEYWORD in kinds
+    if names and set(required) <= names and (names <= accepted or any_name):
+        return fn(**(z if is_dict else z._asdict()))
+    if inspect.Parameter.VAR_POSITIONAL in kinds and not is_dict:
+        return fn(*z)
+    if len(required) < 2:
+        return fn(z)
+    if is_dict or not len(required) <= len(z) <= len(plain):
+        raise ValueError(
+            f"expected z to have the parts that the target requires, {required}; got "
+            f"{sorted(names) or f'{len(z)} unnamed parts'}. Rename or reorder its "
+            "arguments, or let it take z as one."
+        )
+    return fn(*z)
+
+
+def _densities(target, z, log_q, lead):
+    """log p(x | z) and log p(z), or the one value of a bare target; shapes checked."""
+    if hasattr(target, "log_parts"):
+        parts = target.log_parts(z, sample_ndims=len(lead))
+        names = "log p(x | z)", "log p(z)"
+        return [
+            _same_shape(part, log_q, lead, name)
+            for part, name in zip(parts, names, strict=True)
+        ]
+    fn = getattr(target, "unnormalized_log_prob", target)
+    if not callable(fn):
+        raise ValueError(
+            "expected target to be model.log_joint(x), a pinned joint distribution or "
+            f"a function of z; got {type(target).__name__}."
+        )
+    try:
+        value = tf.convert_to_tensor(call_target(fn, z))
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(_failed(error, lead)) from error
+    return [_same_shape(value, log_q, lead, "log p")]
+
+
+def _other_sample_size(target, z, log_q, lead):
+    """Weighs fewer samples: shapes that agreed by chance then differ.
+
+    A forgotten `reduce_sum` over N data gives `[N]`, which looks like `[S]` if S = N.
+    Returns what must be computed too, where a graph leaves sizes open until it runs.
+    """
+    before = len(_operations())
+    other = tuple(3 if n == 2 else 2 for n in lead)
+    for axis, n in enumerate(other):
+        z, log_q = tf.nest.map_structure(
+            lambda t, rows=[0] * n, axis=axis: tf.gather(t, rows, axis=axis), (z, log_q)
+        )
+    try:
+        densities = _densities(target, z, log_q, other)
+    except ValueError as error:
+        raise ValueError(
+            f"expected a target that works for every sample_size; got one that fits "
+            f"{list(lead)} but not {list(other)}, so sizes agree by chance: {_EXPECTED}"
+        ) from error
+    tensors = [t for op in _operations()[before:] for t in (*op.inputs, *op.outputs)]
+    return [] if all(t.shape.is_fully_defined() for t in tensors) else densities
+
+
+def _tied(value, others):
+    """`value`, not to be had without `others`: a mere control dependency is dropped."""
+    if not others:
+        return value
+    rows = [tf.reshape(value, [-1]), *(tf.reshape(d, [-1])[:1] for d in others)]
+    flat = tf.concat(rows[:1] + [tf.stop_gradient(row) for row in rows[1:]], 0)
+    return tf.reshape(flat[: -len(others)], tf.shape(value))
+
+
+def _operations():
+    if tf.executing_eagerly():
+        return []
+    return tf.compat.v1.get_default_graph().get_operations()
+
+
+_EXPECTED = (
+    "did you forget a reduce_sum in the target, or a tfd.Independent around a "
+    "likelihood? A target returns one number per sample (and per datum of a batch)."
+)
+
+
+def _same_shape(value, log_q, lead, name):
+    """`value`, once it has log q's dtype and shape; checked at run time if need be."""
+    if value.dtype != log_q.dtype:
+        raise ValueError(
+            f"expected {name} of log q's dtype, {log_q.dtype.name}; got "
+            f"{value.dtype.name}. Build q, model and data in one precision, which is "
+            "never changed silently."
+        )
+    if not value.shape.is_compatible_with(log_q.shape):
+        raise ValueError(
+            f"expected {name} to have the shape of log q(z), {log_q.shape} = "
+            f"{list(lead)} samples + batch {log_q.shape[len(lead) :]}; got "
+            f"{value.shape}: {_EXPECTED} If the extra dimension is log q's, wrap the "
+            "surrogate posterior in tfd.Independent instead."
+        )
+    if value.shape.is_fully_defined() and log_q.shape.is_fully_defined():
+        return value
+    return at_run_time(value, tf.shape(log_q), f"{name}: {_EXPECTED}")
+
+
+def _failed(error, lead):
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return (
+        f"expected a target that takes draws of leading shape {list(lead)}; it failed "
+        f"with {type(error).__name__}: {first}. If its shapes do not broadcast against "
+        f"z, it must sum over the data: {_EXPECTED}"
+    )
