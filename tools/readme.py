@@ -81,7 +81,7 @@ def figure() -> None:
     axes.plot(mean, bound(0.5), color="#c46a00", lw=2.2)
     axes.plot(mean, bound(0.15), color="#0072b2", lw=2, dashes=(5, 2))
     axes.plot(0.5, log_p, "o", color="#c46a00", ms=8)
-    axes.text(-1, log_p + 0.05, r"$\log p(x)$, the evidence", va="bottom")
+    axes.text(-0.95, log_p + 0.05, r"$\log p(x)$, the evidence", va="bottom")
     axes.text(1.3, -2.1, "as wide as\nthe posterior", color="#8a4a00", va="bottom")
     axes.text(0.5, -2.2, "too narrow", color="#00568a", ha="center")
     axes.set(xlabel="mean of q", ylabel="ELBO (nats)", ylim=(-3.4, -1.2), xlim=(-1, 2))
