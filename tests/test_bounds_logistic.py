@@ -1,0 +1,154 @@
+"""The convex corner against quadrature, finite differences and its own order."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import integrate, special
+
+from elbo_tfp import bounds
+
+X1 = np.array([-2, -1, -0.5, 0, 0.5, 1, 1.5, 2])
+X = np.stack([np.ones(8), X1], 1)
+Y = np.array([0, 0, 1, 0, 1, 1, 0, 1])
+LOG_EVIDENCE = -6.77817821
+
+VALUES = {
+    "bohning": -7.15032925,
+    "jaakkola_jordan": -7.01491801,
+    "mean_field": -6.81346676,
+    "full": -6.80048220,
+}
+
+
+def compute(name, x=X, y=Y, **kwargs):
+    kwargs = {"prior_scale": 2.0, **kwargs}
+    if name in ("mean_field", "full"):
+        return bounds.gaussian_concave(x, y, mean_field=name == "mean_field", **kwargs)
+    return getattr(bounds, name)(x, y, **kwargs)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_exact_values_of_eight_points(name):
+    assert abs(float(compute(name).value) - VALUES[name]) < 1e-7
+
+
+def test_quadrature_confirms_the_evidence():
+    def density(b, a):
+        logits = X @ [a, b]
+        likelihood = np.sum(Y * logits - np.logaddexp(0, logits))
+        return np.exp(likelihood - (a * a + b * b) / 8) / (8 * np.pi)
+
+    evidence, _ = integrate.dblquad(density, -16, 16, -16, 16, epsabs=1e-11)
+    assert abs(np.log(evidence) - LOG_EVIDENCE) < 1e-6
+
+
+def test_the_order_holds_on_random_problems():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        x = rng.standard_normal((30, 4))
+        y = (rng.random(30) < special.expit(x @ rng.standard_normal(4))).astype(int)
+        args = {"x": x, "y": y, "prior_loc": 0.3, "prior_scale": 1.5}
+        low = float(compute("bohning", **args).value)
+        middle = float(compute("jaakkola_jordan", **args).value)
+        mean_field = float(compute("mean_field", **args).value)
+        best = float(compute("full", **args).value)
+        assert low < middle < best and mean_field < best
+
+
+def elbo_by_hand(loc, chol, x=X, y=Y, scale=2.0):
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    cov = chol @ chol.T
+    a = (x @ loc)[:, None] + np.sqrt(np.sum(x @ cov * x, 1))[:, None] * nodes
+    expected = (y[:, None] * a - np.logaddexp(0, a)) @ weights / np.sqrt(2 * np.pi)
+    trace = (np.trace(cov) + loc @ loc) / scale**2
+    log_det = np.linalg.slogdet(cov / scale**2)[1]
+    return expected.sum() - (trace - len(loc) - log_det) / 2
+
+
+@pytest.mark.parametrize("name", ["mean_field", "full"])
+def test_no_step_in_any_direction_rises(name):
+    bound = compute(name)
+    loc, chol = bound.loc.numpy(), np.linalg.cholesky(bound.covariance)
+    value = elbo_by_hand(loc, chol)
+    assert abs(value - float(bound.value)) < 1e-10
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        step = np.tril(rng.standard_normal((2, 2)))
+        step = np.diag(np.diag(step)) if name == "mean_field" else step
+        moved = elbo_by_hand(loc + 1e-3 * rng.standard_normal(2), chol + 1e-3 * step)
+        assert moved < value
+
+
+def test_the_certificate_bounds_the_distance_far_from_the_optimum():
+    best = float(compute("full").value)
+    for steps in (1, 2, 3):
+        with pytest.raises(ValueError, match="nats of its optimum"):
+            compute("full", max_steps=steps)
+        bound = compute("full", max_steps=steps, tolerance=1e9)
+        assert bound.num_steps == 0 and best - float(bound.value) <= bound.certificate
+        early = tf.function(lambda n=steps: compute("full", max_steps=n))()
+        gap = best - float(early.value)
+        assert 0 <= gap <= float(early.certificate)
+        assert int(early.num_steps) == steps
+
+
+def test_a_quadratic_likelihood_is_exact():
+    def gaussian(a, y):
+        return -0.5 * (y - a) ** 2 - 0.5 * np.log(2 * np.pi)
+
+    y = np.array([0.3, -1.0, 2.0, 0.1, 0.5, 1.0, -0.4, 2.2])
+    bound = compute("full", y=y, prior_loc=[0.5, -0.5], log_likelihood=gaussian)
+    cov = 4 * X @ X.T + np.eye(8)
+    away = y - X @ [0.5, -0.5]
+    exact = -0.5 * (
+        away @ np.linalg.solve(cov, away) + np.linalg.slogdet(2 * np.pi * cov)[1]
+    )
+    assert abs(float(bound.value) - exact) < 1e-8
+
+
+def test_breast_cancer_in_full_is_certified():
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    x = (data.data - data.data.mean(0)) / data.data.std(0)
+    x = np.concatenate([np.ones((len(x), 1)), x], 1)
+    full = compute("full", x, data.target)
+    assert full.certificate < 1e-9
+    quadratic = compute("jaakkola_jordan", x, data.target)
+    assert float(quadratic.value) < float(full.value) - 1
+
+
+def test_float32_is_kept():
+    bound = compute("jaakkola_jordan", X.astype("float32"), tolerance=1e-4)
+    assert bound.value.dtype == tf.float32
+    assert abs(float(bound.value) - VALUES["jaakkola_jordan"]) < 1e-3
+
+
+WRONG = [
+    ({"x": X[:, 0]}, "features \\[N, D\\]"),
+    ({"x": X.astype(int)}, "features \\[N, D\\]"),
+    ({"y": Y[:5]}, "expected labels"),
+    ({"y": 2 * Y - 1}, "Recode -1 as 0"),
+    ({"x": np.where(X1[:, None] == 0, np.nan, X)}, "NaN"),
+    ({"prior_scale": 0.0}, "prior_scale > 0"),
+]
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("kwargs,message", WRONG)
+def test_wrong_input_is_named(name, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        compute(name, **kwargs)
+
+
+def test_a_likelihood_that_is_not_log_concave_is_refused():
+    def student(a, y):
+        return -2.0 * tf.math.log1p((y - a) ** 2)
+
+    with pytest.raises(ValueError, match="log-concave"):
+        compute("full", log_likelihood=student)
+
+
+def test_no_convergence_is_an_error():
+    with pytest.raises(ValueError, match="after 2 steps"):
+        compute("bohning", max_steps=2)
