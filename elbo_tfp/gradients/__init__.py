@@ -6,6 +6,19 @@ estimator needs stands in its docstring under **Requires**; asking it for more i
 error, not a wrong gradient.
 """
 
+from elbo_tfp.gradients.doubly import doubly_reparameterized
 from elbo_tfp.gradients.pathwise import reparameterized, sticking_the_landing
+from elbo_tfp.gradients.relaxed import relaxed
+from elbo_tfp.gradients.variance import GradientReport, per_sample, report
+from elbo_tfp.gradients.vimco import vimco
 
-__all__ = ["reparameterized", "sticking_the_landing"]
+__all__ = [
+    "GradientReport",
+    "doubly_reparameterized",
+    "per_sample",
+    "relaxed",
+    "reparameterized",
+    "report",
+    "sticking_the_landing",
+    "vimco",
+]
