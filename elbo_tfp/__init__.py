@@ -12,7 +12,17 @@ One folder answers one question: `models` (what is p?), `families` (what may q b
 many bits is that?).
 """
 
-from elbo_tfp import bounds, codes, data, families, fitting, gradients, models, plots
+from elbo_tfp import (
+    bounds,
+    codes,
+    data,
+    families,
+    fitting,
+    gradients,
+    interactive,
+    models,
+    plots,
+)
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
 from elbo_tfp.fitting import FitResult, KLSchedule, fit
@@ -37,6 +47,7 @@ __all__ = [
     "fit",
     "fitting",
     "gradients",
+    "interactive",
     "models",
     "plots",
     "show_source",
