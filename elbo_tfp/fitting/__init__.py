@@ -14,6 +14,7 @@ convergence is judged against noise; one compilation serves all seeds.
 from elbo_tfp.fitting.convergence import Convergence, EarlyStopping
 from elbo_tfp.fitting.loop import fit
 from elbo_tfp.fitting.results import FitResult, HeldOut, NonFiniteError
+from elbo_tfp.fitting.saving import load, save
 from elbo_tfp.fitting.schedules import KLSchedule
 from elbo_tfp.fitting.step import Traceable
 
@@ -26,4 +27,6 @@ __all__ = [
     "NonFiniteError",
     "Traceable",
     "fit",
+    "load",
+    "save",
 ]

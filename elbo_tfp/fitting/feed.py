@@ -12,12 +12,15 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+CAPACITY = 1000
+
 
 class NoData:
     """An objective without data."""
 
     num_data = batch_size = None
     spec = None
+    capacity = CAPACITY
 
     def inputs(self, first: int, count: int, capacity: int):
         """The tensors of the chunk that starts at step `first`."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import numbers
 import time
 
-import tensorflow as tf
-
-from elbo_tfp.fitting import convergence, feed, optimizers, schedules
-from elbo_tfp.fitting import held_out as holding
+from elbo_tfp.fitting import asking, cache, checkpoint, optimizers
 from elbo_tfp.fitting import objective as calling
 from elbo_tfp.fitting import program as programs
+from elbo_tfp.fitting.interrupts import interruptible
 from elbo_tfp.fitting.progress import Bar
+from elbo_tfp.fitting.restarts import best_of
 from elbo_tfp.fitting.results import FitResult
-from elbo_tfp.fitting.run import _SECONDS_PER_CALL, Plan, Run, interruptible
-from elbo_tfp.fitting.step import Options
-from elbo_tfp.types import as_seed
+from elbo_tfp.fitting.run import Plan, Run
 
-_CAPACITY = 1000
+_SECONDS_PER_CALL = 0.2
 
 
 def fit(
@@ -40,6 +36,11 @@ def fit(
     jit_compile: bool = True,
     progress: bool | None = None,
     init: FitResult | None = None,
+    checkpoint_dir=None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    restarts: int | None = None,
+    initialize=None,
 ) -> FitResult:
     """Climbs a bound with stochastic gradients, in one compiled loop.
 
@@ -49,7 +50,9 @@ def fit(
             `kl_weight`, `num_data` and `training` (False on held-out data), and
             returns an `Estimate`, a bound `[B]` in nats, or a scalar.
         num_steps: number of steps; with `init`, further steps.
-        data: an array, or a tuple or dict of arrays, data along the first axis.
+        data: an array, or a tuple or dict of arrays, data along the first axis; or a
+            `tf.data.Dataset`, which is streamed (of batches, or of data with
+            `batch_size`).
         batch_size: rows per step, freshly permuted every epoch; default all rows.
         optimizer: a Keras 3 optimizer, default `Adam(1e-3)`. It is a recipe: `fit`
             copies its settings, keeps the state in the result and leaves it as it is.
@@ -70,6 +73,12 @@ def fit(
         jit_compile: whether to use XLA.
         progress: whether to show a bar; default only to a person.
         init: a finished fit to continue; the result is that of one longer fit.
+        checkpoint_dir: folder for one checkpoint file, replaced atomically.
+        checkpoint_every: steps between checkpoints, default a tenth of `num_steps`.
+        resume: whether to go on from the checkpoint, if there is one; the result is
+            that of an uninterrupted fit, to the bit.
+        restarts: number of starts, of which the best is kept; needs `initialize`.
+        initialize: seed -> None; assigns starting values to the variables.
 
     Returns:
         `FitResult`; the variables hold the state after the last step. Ctrl-C ends the
@@ -79,42 +88,54 @@ def fit(
         ValueError: for wrong input, in words.
         NonFiniteError: if a step is not finite; the last finite state is kept.
     """
-    seed = _seed(seed, init)
+    if restarts is not None:
+        given = {**locals(), "restarts": None, "initialize": None}
+        return _restart(given, restarts, initialize)
+    seed = asking.seed(seed, init)
     names = calling.requested(objective)
     if kl_schedule is None and calling.has_default(objective, "kl_weight"):
         names -= {"kl_weight"}
+    criterion = asking.criterion(convergence_criterion, held_out)
     start = init.steps if init is not None else 0
-    num_steps = start + _count("num_steps", num_steps)
-    source = _feed(data, batch_size, seed, names)
-    schedule = _schedule(objective, names, kl_schedule, start, num_steps)
-    options = _options(names, schedule, source, num_data, shards, trace_fn)
+    num_steps = start + asking.count("num_steps", num_steps)
+    source = asking.feed(data, batch_size, seed, names)
+    if source.num_data is None and calling.has_default(objective, "num_data"):
+        names -= {"num_data"} if num_data is None else set()
+    schedule = asking.schedule(names, kl_schedule, num_steps)
+    options = asking.options(names, schedule, source, num_data, shards, trace_fn)
     optimizer = optimizers.check(optimizer)
-    chosen = _chosen(trainable_variables)
+    chosen = asking.chosen(trainable_variables)
     begin = time.perf_counter()
-    settings = (_capacity(source, steps_per_call), bool(jit_compile))
-    program = programs.program_for(
-        objective, source, options, optimizer, chosen, settings
-    )
+    settings = (asking.capacity(source, steps_per_call), bool(jit_compile))
+    program = cache.program_for(objective, source, options, optimizer, chosen, settings)
     _start_optimizer(program, optimizer)
-    evaluator, every = _held_out(
+    evaluator, every = asking.evaluator(
         objective, options, program, (held_out, held_out_every), (seed, num_steps)
+    )
+    save, save_every = asking.checkpoints(
+        (checkpoint_dir, checkpoint_every, resume, init),
+        checkpoint.fingerprint(source, options, optimizer) if checkpoint_dir else {},
+        num_steps,
     )
     plan = Plan(
         num_steps=num_steps,
         seed=seed,
+        shards=options.shards,
         feed=source,
         schedule=schedule,
-        criterion=_criterion(convergence_criterion, evaluator),
+        criterion=criterion,
         steps_per_call=steps_per_call,
         held_out=evaluator,
         held_out_every=every,
-        save=None,
-        save_every=num_steps,
+        save=save,
+        save_every=save_every,
         dtype=options.dtype,
     )
     run = Run(program, plan)
     if init is not None:
         run.restore(init)
+    if save is not None:
+        save.restore(run)
     run.prepare()
     run.compile_seconds = time.perf_counter() - begin
     return drive(run, progress)
@@ -135,7 +156,21 @@ def drive(run: Run, progress: bool | None) -> FitResult:
             bar.update(count, run.chunks[-1].elbo)
             if run.step == event:
                 run.look()
+        if run.interrupted and plan.save is not None:
+            plan.save(run)
     return run.finish()
+
+
+def _restart(given: dict, count: int, initialize) -> FitResult:
+    for name in ("init", "checkpoint_dir"):
+        if given[name] is not None:
+            raise ValueError(f"restarts and {name} cannot be combined.")
+
+    def once(seed):
+        return fit(**{**given, "seed": seed})
+
+    seed = asking.seed(given["seed"], None)
+    return best_of(once, asking.count("restarts", count), initialize, seed)
 
 
 def _steps(program, plan: Plan) -> int:
@@ -158,148 +193,3 @@ def _start_optimizer(program, optimizer) -> None:
     if brings and program.optimizer is not optimizer:
         values = programs.read(optimizers.variables(optimizer))
     programs.write(program.moments, values)
-
-
-def _seed(seed, init) -> tuple[int, int]:
-    if init is not None and seed is None:
-        return init.seed
-    seed = tuple(int(part) for part in as_seed(seed).numpy())
-    if init is not None and seed != init.seed:
-        raise ValueError(
-            f"init was fitted with seed {init.seed}; got another one, {seed}. Leave "
-            "seed out to continue that fit; for other noise, start a new one."
-        )
-    return seed
-
-
-def _count(name: str, value) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"expected {name} to be an integer > 0; got {value!r}.")
-    return int(value)
-
-
-def _feed(data, batch_size, seed, names):
-    if data is None:
-        if "batch" in names:
-            raise ValueError(
-                "the objective asks for a batch, but fit got no data. Pass data=, and "
-                "batch_size= for minibatches."
-            )
-        if batch_size is not None:
-            raise ValueError("fit got batch_size but no data. Pass data=.")
-        return feed.NoData()
-    if "batch" not in names:
-        raise ValueError(
-            "fit got data, but the objective's signature names no batch. Write it as "
-            "objective(batch, seed), or leave data out."
-        )
-    data = feed.as_tensors(data)
-    n = feed.length(data)
-    if batch_size is None:
-        return feed.FullBatch(data)
-    if _count("batch_size", batch_size) > n:
-        raise ValueError(
-            f"expected batch_size to be at most the number of data, {n}; got "
-            f"{batch_size}. Leave it out to use all data at every step."
-        )
-    if batch_size == n:
-        return feed.FullBatch(data)
-    return feed.Minibatches(data, int(batch_size), seed)
-
-
-def _schedule(objective, names, kl_schedule, start: int, num_steps: int):
-    if kl_schedule is None:
-        return None
-    if "kl_weight" not in names:
-        raise ValueError(
-            "fit got a kl_schedule, but the objective's signature names no kl_weight. "
-            "Write it as objective(batch, seed, kl_weight) and use the weight."
-        )
-    schedule = schedules.as_schedule(kl_schedule)
-    schedules.warn_if_never_one(schedule, num_steps)
-    return schedule
-
-
-def _options(names, schedule, source, num_data, shards, trace_fn) -> Options:
-    shards = _count("shards", shards)
-    if source.batch_size is not None and source.batch_size % shards:
-        raise ValueError(
-            f"expected the batch, {source.batch_size} rows, to be {shards} equal "
-            "shards. Choose a batch_size that the number of shards divides."
-        )
-    if trace_fn is not None and not callable(trace_fn):
-        raise ValueError(f"expected trace_fn to be callable; got {trace_fn!r}.")
-    if num_data is not None:
-        num_data = _count("num_data", num_data)
-    return Options(
-        names=names,
-        shards=shards,
-        num_data=source.num_data if num_data is None else num_data,
-        batch_size=source.batch_size,
-        annealed=schedule is not None,
-        trace_fn=trace_fn,
-        dtype=_dtype(source),
-    )
-
-
-def _dtype(source) -> str:
-    """The floating type of the KL weight: that of the data, else Keras' default."""
-    import keras
-
-    parts = tf.nest.flatten(source.spec)
-    floating = [p.dtype.name for p in parts if p is not None and p.dtype.is_floating]
-    return floating[0] if floating else keras.config.floatx()
-
-
-def _chosen(trainable_variables):
-    if trainable_variables is None:
-        return None
-    chosen = tf.nest.flatten(trainable_variables)
-    for v in chosen:
-        if not isinstance(getattr(v, "value", v), tf.Variable) and not isinstance(
-            v, tf.Variable
-        ):
-            raise ValueError(
-                "expected trainable_variables to be TensorFlow or Keras variables; got "
-                f"{v!r}."
-            )
-    if not chosen:
-        raise ValueError("trainable_variables is empty: there is nothing to train.")
-    return tuple(v if isinstance(v, tf.Variable) else v.value for v in chosen)
-
-
-def _capacity(source, steps_per_call) -> int:
-    if steps_per_call is not None:
-        return _count("steps_per_call", steps_per_call)
-    return _CAPACITY
-
-
-def _held_out(objective, options, program, asked, numbers_):
-    data, every = asked
-    seed, num_steps = numbers_
-    if data is None:
-        if every is not None:
-            raise ValueError("fit got held_out_every but no held_out data.")
-        return None, num_steps
-    if "batch" not in options.names:
-        raise ValueError("held_out needs an objective whose signature names batch.")
-    every = max(1, num_steps // 10) if every is None else every
-    every = _count("held_out_every", every)
-    size = options.batch_size
-    evaluator = holding.Evaluator(objective, options, program, data, (size, seed))
-    return evaluator, every
-
-
-def _criterion(criterion, evaluator):
-    if criterion is None or criterion is False:
-        return None
-    if criterion is True:
-        return convergence.Convergence()
-    if not callable(criterion):
-        raise ValueError(
-            "expected convergence_criterion to be Convergence(), EarlyStopping() or a "
-            f"callable trace -> bool; got {criterion!r}."
-        )
-    if isinstance(criterion, convergence.EarlyStopping) and evaluator is None:
-        raise ValueError("EarlyStopping judges held-out data: pass held_out=.")
-    return criterion

@@ -2,27 +2,22 @@
 
 The loop has a dynamic trip count, so chunks of any length, other seeds and other
 data of the same shape share one compilation. Nothing that changes between calls may
-look like a compile-time constant to XLA: the step and the seed are therefore carried
-through the loop instead of being read from an argument.
+look like a compile-time constant to XLA: the step and the seeds are therefore carried
+through the loop, and change in it (used seeds are wiped), instead of being read from
+an argument.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-import types
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.fitting import optimizers
-from elbo_tfp.fitting.step import Metrics, Options, Step, trace_step
-from elbo_tfp.types import fold_in
-
-_ATTRIBUTE = "_elbo_tfp_programs"
-_CACHE_SIZE = 8
-_STRIDE = 0x3779
+from elbo_tfp.fitting.step import Metrics, Step
 
 
 class Chunk(NamedTuple):
@@ -55,8 +50,10 @@ class Program:
         self._jit()
 
     def _jit(self):
+        # a partial: TensorFlow counts retracings by code object and would warn
+        chunk = functools.partial(self._chunk)
         self._loop = tf.function(
-            self._chunk, autograph=False, jit_compile=self.compiled or None
+            chunk, autograph=False, jit_compile=self.compiled or None
         )
 
     def prepare(self, arguments) -> None:
@@ -79,27 +76,31 @@ class Program:
         cut = tf.nest.map_structure(lambda part: part.numpy()[:done], stacked)
         return Chunk(done, bool(finite), cut)
 
-    def _chunk(self, count, first, seed, weights, inputs):
+    def _chunk(self, count, first, seeds, weights, inputs):
         outputs = self.step.function.structured_outputs[1]
         arrays = tf.nest.map_structure(self._array, outputs)
+        shape = seeds.shape[1:]
+        seeds = tf.TensorArray(tf.int32, self.capacity, False, False).unstack(seeds)
 
-        def body(i, step, carried, finite, arrays):
-            # the seed, recovered from what the loop carries (see the module's top)
-            base = carried - i * _STRIDE
+        def body(i, step, seeds, finite, arrays):
             descent, metrics = self.step.function(
-                self.pick(inputs, i), fold_in(base, step), step, tf.gather(weights, i)
+                self.pick(inputs, i),
+                tf.ensure_shape(seeds.read(i), shape),
+                step,
+                tf.gather(weights, i),
             )
             self.optimizer.apply(list(descent), list(self.step.trained))
             arrays = tf.nest.map_structure(
                 lambda array, part: array.write(i, part), arrays, metrics
             )
             finite = tf.math.is_finite(metrics.value + metrics.elbo)
-            return i + 1, step + 1, carried + _STRIDE, finite, arrays
+            seeds = seeds.write(i, tf.zeros(shape, tf.int32))
+            return i + 1, step + 1, seeds, finite, arrays
 
         i, _, _, finite, arrays = tf.while_loop(
-            lambda i, step, carried, finite, arrays: (i < count) & finite,
+            lambda i, step, seeds, finite, arrays: (i < count) & finite,
             body,
-            (tf.constant(0), first, seed, tf.constant(True), arrays),
+            (tf.constant(0), first, seeds, tf.constant(True), arrays),
         )
         for v in (*self.step.trained, *self.moments):
             if v.dtype.is_floating:
@@ -141,77 +142,3 @@ def write(variables, values) -> None:
     """Assigns values to variables."""
     for v, value in zip(variables, values, strict=True):
         v.assign(value)
-
-
-def program_for(objective, feed, options: Options, optimizer, chosen, settings):
-    """The compiled loop of an objective, from its cache if it is there.
-
-    Args:
-        objective: the callable.
-        feed: where the batches come from.
-        options: what is compiled into a step.
-        optimizer: a Keras optimizer, used as a recipe.
-        chosen: the variables to train, or None to find them.
-        settings: the pair `(capacity, jit_compile)`.
-    """
-    capacity, jit_compile = settings
-    seen = _referenced(objective)
-    spec = str(feed.spec), type(feed).__name__
-    chosen_ids = chosen and tuple(map(id, chosen))
-    key = (options, spec, optimizers.recipe(optimizer), chosen_ids, settings)
-    key = (key, tuple(map(_identity, seen)))
-    cache = _cache(objective)
-    if key in cache:
-        program, kept = cache.pop(key)
-    else:
-        step = trace_step(objective, feed.spec, options, chosen)
-        own = optimizers.clone(optimizer)
-        program = Program(step, own, feed.pick, capacity, jit_compile)
-        kept = (seen, optimizer)
-        while len(cache) >= _CACHE_SIZE:
-            cache.pop(next(iter(cache)))
-    cache[key] = (program, kept)
-    return program
-
-
-def _cache(objective) -> dict:
-    """The dict of programs that lives and dies with the objective."""
-    owner = getattr(objective, "__self__", objective)
-    try:
-        store = owner.__dict__.setdefault(_ATTRIBUTE, {})
-    except (AttributeError, TypeError):
-        return {}
-    return store.setdefault(getattr(objective, "__name__", None), {})
-
-
-def _referenced(objective) -> list[Any]:
-    """What a function refers to by name: if that changes, it must be traced again."""
-    seen, queue, values = set(), [objective], []
-    scope = getattr(getattr(objective, "__func__", objective), "__globals__", None)
-    while queue:
-        function = queue.pop()
-        function = getattr(function, "__func__", function)
-        if not isinstance(function, types.FunctionType) or id(function) in seen:
-            continue
-        seen.add(id(function))
-        if function.__globals__ is not scope:
-            continue
-        found = [c.cell_contents for c in function.__closure__ or () if _filled(c)]
-        names = function.__code__.co_names
-        found += [scope[name] for name in names if name in scope]
-        values += found
-        queue += found
-    return values
-
-
-def _filled(cell) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
-def _identity(value):
-    plain = isinstance(value, (int, float, str, bool, type(None), np.number))
-    return (type(value), value) if plain else id(value)

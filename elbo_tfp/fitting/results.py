@@ -25,8 +25,10 @@ class HeldOut(NamedTuple):
 class FitState(NamedTuple):
     """Everything a fit needs to go on; opaque, made by `fit` for `fit(init=...)`."""
 
+    variables: tuple
+    """Every variable that the compiled graph captures, then the optimizer's."""
     values: tuple
-    """Values of every variable that the compiled graph captures, then optimizer's."""
+    """The value of each."""
     step: int
     """Number of steps taken."""
     seed: tuple[int, int]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
 from typing import Any, NamedTuple
 
@@ -12,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.fitting import convergence, schedules
+from elbo_tfp.fitting.nonfinite import last_finite, message
 from elbo_tfp.fitting.program import Program, read, write
 from elbo_tfp.fitting.results import FitResult, FitState, HeldOut, NonFiniteError
+from elbo_tfp.fitting.seeding import step_seeds
 from elbo_tfp.fitting.step import Metrics
-
-_SECONDS_PER_CALL = 0.2
 
 
 class Plan(NamedTuple):
@@ -25,6 +22,7 @@ class Plan(NamedTuple):
     num_steps: int
     """Total number of steps, those already taken included."""
     seed: tuple[int, int]
+    shards: int
     feed: Any
     schedule: Any
     criterion: Any
@@ -60,22 +58,36 @@ class Run:
         trace = () if result.trace is None else result.trace
         self.chunks = [Metrics(result.elbo, (), error, trace)]
         if self.plan.schedule is not None:
-            self.weights = [result.kl_weight]
+            self.weights = [self._same_weights(result.kl_weight)]
         if result.held_out is not None:
-            self.held_out = list(zip(*result.held_out, strict=True))
+            # a longer fit would not have looked at the end of the shorter one
+            every = self.plan.held_out_every
+            records = zip(*result.held_out, strict=True)
+            self.held_out = [r for r in records if r[0] % every == 0]
         self.seconds = result.seconds
         self.best_elbo, later, self.best, self.best_at = state.memory
         self.later = list(later)
+
+    def _same_weights(self, past):
+        expected = schedules.weights(self.plan.schedule, 0, self.step)
+        if past is None or not np.array_equal(past, expected):
+            raise ValueError(
+                "the fit to continue had other KL weights in its steps so far. Pass "
+                "the kl_schedule that it was started with."
+            )
+        return past
 
     def arguments(self, first: int, count: int):
         """The compiled loop's arguments for a chunk."""
         plan, capacity = self.plan, self.program.capacity
         weights = np.ones([capacity])
+        seeds = np.zeros([capacity, plan.shards, 2], np.int32)
+        seeds[:count] = step_seeds(plan.seed, first, count, plan.shards)
         if plan.schedule is not None and count:
             weights[:count] = schedules.weights(plan.schedule, first, count)
         return (
             tf.constant(first, tf.int32),
-            tf.constant(plan.seed, tf.int32),
+            tf.constant(seeds),
             tf.constant(weights, plan.dtype),
             plan.feed.inputs(first, count, capacity),
         )
@@ -93,7 +105,7 @@ class Run:
         arguments = self.arguments(self.step, count)
         chunk = self.program.run(count, arguments)
         if not chunk.finite:
-            raise self._non_finite(before, arguments, chunk.done)
+            raise self._undo(before, arguments, chunk.done)
         self._record(chunk)
 
     def _record(self, chunk) -> None:
@@ -103,27 +115,12 @@ class Run:
             self.weights.append(weights)
         self.step += chunk.done
 
-    def _non_finite(self, before, arguments, bad: int) -> NonFiniteError:
-        """Goes back to the last finite step, found by bisection, and describes it.
-
-        The loop is deterministic, so taking k steps again gives the same k steps.
-        """
-        program, good = self.program, 0
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            write(program.state, before)
-            if program.run(middle, arguments).finite:
-                good = middle
-            else:
-                bad = middle
-        write(program.state, before)
-        culprit = program.run(bad, arguments)
-        names = non_finite_names(program.step.trained)
-        write(program.state, before)
-        self._record(program.run(good, arguments))
-        return NonFiniteError(
-            _message(self.step, culprit.metrics, names), self.step, names, self.result()
-        )
+    def _undo(self, before, arguments, done: int) -> NonFiniteError:
+        """Goes back to the last finite step and describes the next one."""
+        good, culprit, names = last_finite(self.program, before, arguments, done)
+        self._record(good)
+        text = message(self.step, culprit, names)
+        return NonFiniteError(text, self.step, names, self.result())
 
     def trace(self):
         """Everything recorded so far, joined, `[steps, ...]`."""
@@ -179,7 +176,8 @@ class Run:
         error = elbo.std(ddof=1) / np.sqrt(len(elbo)) if len(elbo) > 1 else np.nan
         self.held_out.append((self.step, elbo.mean(), error))
         stopping = self.plan.criterion
-        if not isinstance(stopping, convergence.EarlyStopping):
+        off_grid = self.step % self.plan.held_out_every != 0
+        if off_grid or not isinstance(stopping, convergence.EarlyStopping):
             return
         if self.best_elbo is None or elbo.mean() > self.best_elbo.mean():
             self.best_at, self.best_elbo, self.later = self.step, elbo, []
@@ -223,31 +221,14 @@ class Run:
             compile_seconds=self.compile_seconds,
             compiled=program.compiled,
             seed=plan.seed,
-            state=FitState(read(program.state), self.step, plan.seed, self.memory()),
+            state=FitState(
+                program.state,
+                read(program.state),
+                self.step,
+                plan.seed,
+                self.memory(),
+            ),
         )
-
-
-def non_finite_names(variables) -> tuple[str, ...]:
-    """Names of the variables that hold a NaN or an infinity."""
-    return tuple(
-        v.name.removesuffix(":0")
-        for v in variables
-        if v.dtype.is_floating and not np.isfinite(v.numpy()).all()
-    )
-
-
-def _message(step: int, metrics, names) -> str:
-    value = float(metrics.value[-1])
-    if not np.isfinite(value):
-        found = f"the bound was {value}"
-    else:
-        found = f"the bound was finite ({value:.6g}), but not its update"
-    which = f"; the step made {', '.join(names)} non-finite" if names else ""
-    return (
-        f"step {step}: {found}{which}. The variables hold the last finite state, "
-        "and the error's .result the fit up to it. Usual causes: data outside the "
-        "support, a scale without a positive bijector, a learning rate too large."
-    )
 
 
 def _is_empty(part) -> bool:
@@ -267,23 +248,3 @@ def _check_same(variables, values) -> None:
 
 def _next_multiple(step: int, every: int) -> int:
     return (step // every + 1) * every
-
-
-@contextlib.contextmanager
-def interruptible(run: Run):
-    """Turns the first Ctrl-C into a request to stop; a second one raises at once."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-
-    def handle(*_):
-        if run.interrupted:
-            raise KeyboardInterrupt
-        run.interrupted = True
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from elbo_tfp.fitting import objective as calling
-from elbo_tfp.types import Estimate, fold_in
+from elbo_tfp.types import Estimate
 
 
 class Traceable(NamedTuple):
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     """A traced gradient step."""
 
     function: Any
-    """Concrete function (batch, seed, step, kl_weight) -> (descent, Metrics)."""
+    """Concrete function (batch, seeds, step, kl_weight) -> (descent, Metrics)."""
     trained: tuple
     """The variables that have a gradient, in the order of `descent`."""
     captured: tuple
@@ -67,16 +67,16 @@ def trace_step(objective, spec, options: Options, trainable_variables) -> Step:
     """
     found = []
 
-    def step(batch, seed, step, kl_weight):
+    def step(batch, seeds, step, kl_weight):
         descent, metrics, variables = _descend(
-            objective, options, trainable_variables, (batch, seed, step, kl_weight)
+            objective, options, trainable_variables, (batch, seeds, step, kl_weight)
         )
         found[:] = variables
         return descent, metrics
 
     concrete = tf.function(step, autograph=False).get_concrete_function(
         spec,
-        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([options.shards, 2], tf.int32),
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], options.dtype),
     )
@@ -113,12 +113,12 @@ def estimate(objective, options: Options, part, training: bool) -> Estimate:
 
 def _descend(objective, options, chosen, arguments):
     """The averaged downhill gradient of all shards, the metrics, the variables."""
-    batch, seed, step, kl_weight = arguments
+    batch, seeds, step, kl_weight = arguments
     variables, shards = None, []
     for r in range(options.shards):
         part = tf.nest.map_structure(lambda x, r=r: _shard(x, r, options.shards), batch)
-        # shard r draws with fold_in(step_seed, r)
-        arguments = (part, fold_in(seed, r), step, kl_weight)
+        # shard r draws with fold_in(step_seed, r), computed by step_seeds
+        arguments = (part, seeds[r], step, kl_weight)
         with tf.GradientTape(watch_accessed_variables=chosen is None) as tape:
             for v in chosen or ():
                 tape.watch(v)

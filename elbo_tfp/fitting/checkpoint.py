@@ -1,0 +1,141 @@
+"""Checkpoints of a fit: one file, and a resume that is identical to the bit."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from elbo_tfp.fitting import files, optimizers
+from elbo_tfp.fitting.results import FitResult, FitState, HeldOut
+
+_NAME = "checkpoint.npz"
+_KIND = "checkpoint"
+
+
+class Checkpoints:
+    """Writes and reads the checkpoint of one fit."""
+
+    def __init__(self, folder, resume: bool, fingerprint: dict):
+        self.path = Path(folder) / _NAME
+        self.fingerprint = fingerprint
+        files.clean(self.path)
+        if self.path.exists() and not resume:
+            raise ValueError(
+                f"{self.path} holds a checkpoint. Pass resume=True to go on from it, "
+                "or another checkpoint_dir to start anew."
+            )
+
+    def __call__(self, run) -> None:
+        """Saves a run; a disk that is full costs the checkpoint, not the fit."""
+        header = {
+            "fingerprint": self.fingerprint,
+            "step": run.step,
+            "seed": list(run.plan.seed),
+            "stopped": run.stop,
+            "seconds": run.seconds,
+            "best_at": run.best_at,
+        }
+        try:
+            files.write(self.path, _KIND, header, _arrays(run))
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint of step {run.step} could not be written ({error}); "
+                f"{self.path} is as it was, and the fit goes on.",
+                stacklevel=4,
+            )
+
+    def restore(self, run) -> None:
+        """Puts a run where its checkpoint left it, if there is one.
+
+        Raises:
+            ValueError: if the file is damaged or belongs to another fit.
+        """
+        if not self.path.exists():
+            return
+        header, arrays = files.read(self.path, _KIND)
+        self._check(header, run.plan)
+        run.restore(_result(run, header, arrays))
+        run.stop = header["stopped"]
+
+    def _check(self, header: dict, plan) -> None:
+        found = {**header["fingerprint"], "seed": header["seed"]}
+        expected = {**self.fingerprint, "seed": list(plan.seed)}
+        wrong = [
+            f"{name} was {found.get(name)} and is {expected[name]}"
+            for name in expected
+            if found.get(name) != expected[name]
+        ]
+        if wrong:
+            raise ValueError(
+                f"{self.path} belongs to another fit: {'; '.join(wrong)}. Use another "
+                "checkpoint_dir."
+            )
+        if header["step"] > plan.num_steps:
+            raise ValueError(
+                f"{self.path} is at step {header['step']}, beyond num_steps="
+                f"{plan.num_steps}. num_steps counts all steps, saved ones included."
+            )
+
+
+def fingerprint(source, options, optimizer) -> dict:
+    """What must be the same for a resumed fit to be the same fit."""
+    kind, settings = optimizers.recipe(optimizer)
+    data = getattr(source, "data", None)
+    checksum = 0
+    for part in tf.nest.flatten(data) if data is not None else ():
+        checksum = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, checksum)
+    return {
+        "optimizer": "" if kind == "instance" else settings,
+        "optimizer's class": type(optimizer).__name__,
+        "batch_size": options.batch_size,
+        "num_data": options.num_data,
+        "shards": options.shards,
+        "checksum of the data": checksum,
+    }
+
+
+def _arrays(run) -> dict[str, np.ndarray]:
+    elbo_best, later, best, _ = run.memory()
+    groups = {
+        "state": [v.numpy() for v in run.program.state],
+        "history": tf.nest.flatten(run.trace()) if run.chunks else [],
+        "weights": [np.concatenate(run.weights)] if run.weights else [],
+        "held_out": [np.array(part) for part in zip(*run.held_out, strict=True)],
+        "best": [value.numpy() for value in best or ()],
+        "best_elbo": [] if elbo_best is None else [elbo_best],
+        "later": list(later),
+    }
+    return {
+        f"{name}/{i:05d}": np.asarray(array)
+        for name, group in groups.items()
+        for i, array in enumerate(group)
+    }
+
+
+def _result(run, header: dict, arrays: dict) -> FitResult:
+    def group(name):
+        return [arrays[k] for k in sorted(arrays) if k.split("/")[0] == name]
+
+    outputs = run.program.step.function.structured_outputs[1]._replace(value=())
+    history = tf.nest.pack_sequence_as(outputs, group("history"))
+    best = tuple(map(tf.constant, group("best"))) or None
+    best_elbo = (group("best_elbo") or [None])[0]
+    memory = (best_elbo, group("later"), best, header["best_at"])
+    values = tuple(map(tf.constant, group("state")))
+    seed = tuple(header["seed"])
+    state = FitState(run.program.state, values, header["step"], seed, memory)
+    held_out, weights = group("held_out"), group("weights")
+    error = history.standard_error
+    return run.result()._replace(
+        elbo=history.elbo,
+        standard_error=None if isinstance(error, tuple) else error,
+        trace=history.trace,
+        held_out=HeldOut(*held_out) if held_out else None,
+        kl_weight=weights[0] if weights else None,
+        seconds=header["seconds"],
+        state=state,
+    )
