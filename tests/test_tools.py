@@ -254,10 +254,13 @@ def test_api_pages_follow_all_and_tell_classes_from_functions(tmp_path):
     room = tmp_path / "elbo_tfp" / "bounds"
     room.mkdir(parents=True)
     (room / "__init__.py").write_text('"""Which number?"""\n__all__ = ["B", "elbo"]\n')
-    (room / "elbo.py").write_text("class B: pass\ndef elbo(): pass\n")
+    (room / "elbo.py").write_text(
+        "class B(C):\n    x: int\n    'X.'\n    y: int\n\ndef elbo(): pass\n"
+    )
     (found,) = api.rooms(tmp_path)
-    assert found == ("bounds", "Which number?", ["B", "elbo"], {"B"})
+    assert found == ("bounds", "Which number?", ["B", "elbo"], {"B": ["x"]})
     page = api.page(found)
+    assert ":members: x\n" in page
     assert page.index("autoclass:: elbo_tfp.bounds.B") < page.index(
         "autofunction:: elbo_tfp.bounds.elbo"
     )

@@ -39,8 +39,8 @@ class Room(NamedTuple):
     """First line of its docstring."""
     names: list[str]
     """Public names, in the order of ``__all__``."""
-    classes: set[str]
-    """Those of `names` that are classes."""
+    classes: dict[str, list[str]]
+    """Classes of the room's source and their own documented members."""
 
 
 def _source(package: Path, room: str) -> Path | None:
@@ -64,9 +64,24 @@ def _public_names(tree: ast.Module) -> list[str]:
     ]
 
 
-def _class_names(files: list[Path]) -> set[str]:
+def _members(node: ast.ClassDef) -> list[str]:
+    """Documented members that the class itself defines, not those it inherits."""
+    found = []
+    for here, following in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(here, ast.FunctionDef) and ast.get_docstring(here):
+            found.append(here.name)
+        elif isinstance(here, ast.AnnAssign) and (
+            isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            found.append(here.target.id)
+    return [name for name in found if not name.startswith("_")]
+
+
+def _classes(files: list[Path]) -> dict[str, list[str]]:
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
-    return {n.name for t in trees for n in t.body if isinstance(n, ast.ClassDef)}
+    classes = [n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)]
+    return {node.name: _members(node) for node in classes}
 
 
 def rooms(root: Path = ROOT) -> list[Room]:
@@ -86,7 +101,7 @@ def rooms(root: Path = ROOT) -> list[Room]:
                 name,
                 docstring.split("\n", 1)[0],
                 _public_names(tree),
-                _class_names(files),
+                _classes(files),
             )
         )
     return found
@@ -95,7 +110,9 @@ def rooms(root: Path = ROOT) -> list[Room]:
 def _entry(room: Room, name: str) -> str:
     target = f"elbo_tfp.{room.name}.{name}"
     if name in room.classes:
-        return f".. autoclass:: {target}\n   :members:\n"
+        members = ", ".join(room.classes[name])
+        option = f"   :members: {members}\n" if members else ""
+        return f".. autoclass:: {target}\n{option}"
     if name.isupper():
         return f".. autodata:: {target}\n"
     return f".. autofunction:: {target}\n"
