@@ -14,7 +14,8 @@ WIDTH, LEFT, RIGHT = 640, 58, 14
 TOP, BASE = 34, 232  # the curves' highest point and their axis
 POINTS = 160  # along a curve
 
-STYLE = """#@id@{container-type:inline-size;width:100%;margin:.5em 0;color:inherit}
+STYLE = """#@id@{container-type:inline-size;width:100%;margin:.5em 0;color:inherit;
+text-align:left}
 #@id@ svg.plot{width:100%;height:auto;max-width:660px;display:block}
 #@id@ text{fill:currentColor;font:15px system-ui,sans-serif}
 #@id@ .axis{stroke:currentColor;stroke-width:1}
