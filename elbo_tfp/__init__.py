@@ -25,7 +25,7 @@ from elbo_tfp import (
 )
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
-from elbo_tfp.fitting import FitResult, KLSchedule, fit
+from elbo_tfp.fitting import FitResult, KLSchedule, fit, load, save
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.source import show_source
 from elbo_tfp.types import Draws, Estimate
@@ -48,7 +48,9 @@ __all__ = [
     "fitting",
     "gradients",
     "interactive",
+    "load",
     "models",
     "plots",
+    "save",
     "show_source",
 ]

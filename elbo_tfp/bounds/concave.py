@@ -29,8 +29,7 @@ def gaussian_concave(
     Gauss-Hermite sum, at nodes that are affine in a's mean and in C. The objective is
     therefore concave in (m, C) for a log-concave likelihood, and the prior makes it
     strongly concave with modulus mu = 1 / max s0^2. Hence, at any (m, C),
-
-        optimum - value <= |gradient|^2 / (2 mu).
+    ``optimum - value <= |gradient|^2 / (2 mu)``.
 
     Args:
         features: x, `[N, D]`, float.
