@@ -139,9 +139,8 @@ def chosen(trainable_variables):
         return None
     chosen = tf.nest.flatten(trainable_variables)
     for v in chosen:
-        if not isinstance(getattr(v, "value", v), tf.Variable) and not isinstance(
-            v, tf.Variable
-        ):
+        plain = v if isinstance(v, tf.Variable) else getattr(v, "value", None)
+        if not isinstance(plain, tf.Variable):
             raise ValueError(
                 "expected trainable_variables to be TensorFlow or Keras variables; got "
                 f"{v!r}."

@@ -31,9 +31,13 @@ class Convergence:
     """Stops when a further rise can be ruled out.
 
     With `rise`, its `standard_error` and `noise` as in `Rise`, converged means
-    `rise + num_errors * standard_error < max(tolerance * noise, resolution * |mean|)`.
-    The windows grow with the trace, so a slow climb is seen in the end, and the
-    standard error falls, so the criterion is met in the end.
+
+        max(rise, 0) + num_errors * standard_error
+            < max(tolerance * noise, resolution * |mean|)
+
+    A fall is no proof of anything, so it counts as no rise. The windows grow with the
+    trace, so a slow climb is seen in the end, and the standard error falls, so the
+    criterion is met in the end.
     """
 
     tolerance: float = 0.1
@@ -57,8 +61,9 @@ class Convergence:
             limit = self.tolerance_nats
         level = abs(float(np.mean(elbo[-(len(elbo) // 3) :], dtype=np.float64)))
         limit = max(limit, self.resolution * level)
-        # rise + 2 se < tolerance: a worthwhile rise is ruled out
-        return found.rise + self.num_errors * found.standard_error < limit
+        # max(rise, 0) + 2 se < tolerance: a worthwhile rise is ruled out
+        bound = max(found.rise, 0.0) + self.num_errors * found.standard_error
+        return bool(bound < limit)
 
 
 def rise(elbo: np.ndarray, num_batches: int = 15) -> Rise:
@@ -126,5 +131,5 @@ def due(step: int, min_steps: int) -> int:
     """
     at = max(1, min_steps)
     while at <= step:
-        at = max(at + 1, math.ceil(at * 1.1))
+        at += max(1, at // 10)
     return at

@@ -138,7 +138,11 @@ def fit(
         save.restore(run)
     run.prepare()
     run.compile_seconds = time.perf_counter() - begin
-    return drive(run, progress)
+    try:
+        return drive(run, progress)
+    finally:
+        # an optimizer that could not be copied leaves as it came
+        programs.write(program.moments, program.fresh)
 
 
 def drive(run: Run, progress: bool | None) -> FitResult:

@@ -86,7 +86,7 @@ def check_unbuilt(optimizer, trained) -> bool:
     """
     if not optimizer.built:
         return False
-    mine = [getattr(v, "value", v) for v in optimizer._trainable_variables]
+    mine = [_unwrap(v) for v in optimizer._trainable_variables]
     if [id(v) for v in mine] == [id(v) for v in trained]:
         return True
     raise ValueError(
@@ -94,6 +94,10 @@ def check_unbuilt(optimizer, trained) -> bool:
         f"variables; this objective trains {len(trained)}. Make a new optimizer for "
         "each set of variables."
     )
+
+
+def _unwrap(variable) -> tf.Variable:
+    return variable if isinstance(variable, tf.Variable) else variable.value
 
 
 def _config(optimizer) -> dict | None:

@@ -1,0 +1,426 @@
+"""`fit`: state, shards, streams, interrupts, compilations, restarts."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from elbo_tfp.fitting import EarlyStopping, cache, fit
+from elbo_tfp.fitting.seeding import step_seeds
+from elbo_tfp.types import fold_in
+
+ROOT = Path(__file__).parents[2]
+DATA = np.random.default_rng(0).normal(1.0, 1.0, [12, 2]).astype(np.float32)
+
+
+def sgd(rate=0.05):
+    return keras.optimizers.SGD(rate)
+
+
+def quadratic():
+    v = tf.Variable([0.0, 0.0], name="v")
+
+    def objective(batch, seed):
+        noise = tf.random.stateless_normal([batch.shape[0], 2], seed)
+        return -tf.reduce_sum((batch + 0.1 * noise - v) ** 2, -1)
+
+    return objective, v
+
+
+@pytest.mark.parametrize("seed", [(0, 3), (-5, 2**31 - 1), (-(2**31), -1)])
+def test_seeds_on_the_host_are_those_of_fold_in(seed):
+    expected = [
+        [fold_in(fold_in(np.int32(seed), step), r) for r in range(3)]
+        for step in range(7, 12)
+    ]
+    np.testing.assert_array_equal(step_seeds(seed, 7, 5, 3), expected)
+
+
+def test_shards_are_what_replicas_would_compute():
+    objective, v = quadratic()
+    result = fit(objective, num_steps=3, data=DATA, seed=5, shards=3, optimizer=sgd())
+    other = tf.zeros([2])
+
+    @tf.function(jit_compile=True)
+    def replica(part, seed, value):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            noise = tf.random.stateless_normal([4, 2], seed)
+            bound = -tf.reduce_sum((part + 0.1 * noise - value) ** 2, -1)
+            mean = tf.reduce_mean(bound)
+        return bound, tape.gradient(mean, value)
+
+    for step in range(3):
+        seeds = [fold_in(fold_in(5, step), r) for r in range(3)]
+        parts = [DATA[4 * r : 4 * r + 4] for r in range(3)]
+        out = [replica(p, s, other) for p, s in zip(parts, seeds, strict=True)]
+        bounds = np.concatenate([bound for bound, _ in out])
+        np.testing.assert_allclose(result.elbo[step], bounds.mean(), rtol=1e-6)
+        error = bounds.std(ddof=1) / np.sqrt(12)
+        np.testing.assert_allclose(result.standard_error[step], error, rtol=1e-5)
+        other = other + 0.05 * sum(g for _, g in out) / 3
+    np.testing.assert_allclose(v, other, rtol=1e-6)
+
+
+def test_stateful_layers_are_captured_and_frozen_ones_left_alone():
+    network = keras.Sequential(
+        [keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    )
+    head = keras.layers.Dense(1)
+    dropout = keras.layers.Dropout(0.5, seed=1)
+    frozen = keras.layers.Dense(2)
+    for layer, width in ((network, 2), (head, 3), (frozen, 2)):
+        layer.build([None, width])
+    frozen.trainable = False
+
+    def objective(batch, training):
+        h = network(frozen(batch), training=training)
+        return -tf.reduce_sum(head(dropout(h, training=training)) ** 2, -1)
+
+    before = [v.numpy() for v in frozen.variables]
+    moments = [v.numpy() for v in network.layers[1].non_trainable_variables]
+    keywords = {"data": DATA, "batch_size": 4, "seed": 0, "optimizer": sgd(0.01)}
+    result = fit(objective, num_steps=6, **keywords, held_out=DATA, held_out_every=1)
+    trained = {id(v) for v in result.variables}
+    assert trained == {
+        id(v.value) for v in network.trainable_variables + head.trainable_variables
+    }
+    for now, then in zip(frozen.variables, before, strict=True):
+        np.testing.assert_array_equal(now.value, then)
+    layer = network.layers[1]
+    moved = [v.numpy() for v in layer.non_trainable_variables]
+    assert all(np.any(a != b) for a, b in zip(moved, moments, strict=True))
+    captured = {id(v) for v in result.state.variables}
+    assert {id(v.value) for v in layer.non_trainable_variables} <= captured
+    assert id(dropout.seed_generator.state.value) in captured
+    # a continuation restores all of it, and held-out evaluations leave no mark
+    for v in layer.non_trainable_variables:
+        v.assign(v * 0 + 7)
+    second = fit(objective, num_steps=3, **{**keywords, "seed": None}, init=result)
+    after = second.state.values
+    result.state.variables[0].assign(result.state.values[0])
+    for v, value in zip(result.state.variables, result.state.values, strict=True):
+        v.assign(value)
+    again = fit(objective, num_steps=3, **{**keywords, "seed": None}, init=result)
+    for a, b in zip(after, again.state.values, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(second.elbo, again.elbo)
+
+
+def test_trainable_variables_freeze_the_others():
+    objective, v = quadratic()
+    w = tf.Variable(1.0, name="w")
+
+    def both(batch, seed):
+        return objective(batch, seed) * w
+
+    result = fit(
+        both, num_steps=2, data=DATA, seed=0, trainable_variables=[v], optimizer=sgd()
+    )
+    assert [x is v for x in result.variables] == [True]
+    assert w.numpy() == 1.0 and np.any(v.numpy() != 0)
+
+
+def test_held_out_is_paired_unweighted_and_not_training():
+    v = tf.Variable(0.0)
+    seen = []
+
+    def objective(batch, seed, kl_weight, training):
+        seen.append(training)
+        noise = tf.random.stateless_normal([batch.shape[0]], seed)
+        return v - kl_weight * 2.0 + noise + 0.0 * batch[:, 0]
+
+    result = fit(
+        objective,
+        num_steps=6,
+        data=DATA,
+        batch_size=4,
+        seed=0,
+        kl_schedule=0.5,
+        held_out=DATA[:9],
+        held_out_every=2,
+        optimizer=sgd(0.25),
+    )
+    np.testing.assert_array_equal(result.held_out.step, [2, 4, 6])
+    # the same noise each time, so evaluations differ by the change of v alone
+    np.testing.assert_allclose(np.diff(result.held_out.elbo), 0.5, rtol=1e-5)
+    assert np.ptp(result.held_out.standard_error) < 1e-6
+    noise = result.held_out.elbo[0] - 0.5 + 2.0
+    assert abs(noise) < 4 / np.sqrt(9)
+    assert set(seen) == {True, False}
+    # the trace is un-annealed too: value - 2, not value - 1
+    np.testing.assert_allclose(result.elbo.mean(), 0.625 - 2.0, atol=4 / np.sqrt(24))
+
+
+def test_a_stream_feeds_the_same_batches_under_any_chunking():
+    rows = np.arange(10, dtype=np.float32)
+    v = tf.Variable(0.0)
+
+    def objective(batch):
+        return v * 0.0 + batch
+
+    dataset = tf.data.Dataset.from_tensor_slices(rows)
+    expected = [1.5, 5.5, 1.5, 5.5, 1.5]  # rows 8 and 9 are no full batch
+    for data, size in ((dataset, 4), (dataset.batch(4), None)):
+        for steps_per_call in (None, 2):
+            result = fit(
+                objective,
+                num_steps=5,
+                data=data,
+                batch_size=size,
+                seed=0,
+                steps_per_call=steps_per_call,
+            )
+            np.testing.assert_allclose(result.elbo, expected)
+    first = fit(objective, num_steps=3, data=dataset, batch_size=4, seed=0)
+    rest = fit(objective, num_steps=2, data=dataset, batch_size=4, init=first)
+    np.testing.assert_allclose(rest.elbo, expected)
+
+
+def test_a_stream_is_checked():
+    v = tf.Variable(0.0)
+    rows = np.float32([1, 2, np.nan, 4])
+    bad = tf.data.Dataset.from_tensor_slices(rows)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        fit(lambda batch: v * batch, num_steps=4, data=bad, batch_size=1, seed=0)
+    with pytest.raises(ValueError, match="no full batch"):
+        fit(lambda batch: v * batch, num_steps=4, data=bad, batch_size=5, seed=0)
+
+
+def test_ctrl_c_returns_what_there_is(tmp_path):
+    v = tf.Variable(0.0)
+
+    def objective(seed):
+        return -(v**2) + tf.reduce_sum(tf.random.stateless_normal([100, 100], seed))
+
+    fit(objective, num_steps=1, seed=0)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    result = fit(
+        objective, num_steps=10**7, seed=0, checkpoint_dir=tmp_path, resume=True
+    )
+    assert result.interrupted and not result.converged
+    assert 0 < result.steps == len(result.elbo) < 10**7
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    more = fit(objective, num_steps=5, init=result)
+    assert more.steps == result.steps + 5 and not more.interrupted
+    kept = fit(
+        objective,
+        num_steps=result.steps,
+        seed=0,
+        checkpoint_dir=tmp_path,
+        resume=True,
+        checkpoint_every=10**6,
+    )
+    np.testing.assert_array_equal(kept.elbo, result.elbo)
+
+
+def test_programs_die_with_their_objective():
+    objective, v = quadratic()
+    fit(objective, num_steps=2, data=DATA, seed=0, optimizer=sgd())
+    (programs,) = getattr(objective, cache._ATTRIBUTE).values()
+    ((program, kept),) = programs.values()
+    alive = weakref.ref(program), weakref.ref(objective), weakref.ref(v)
+    del objective, v, programs, program, kept
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None, None]
+
+
+def test_one_program_serves_seeds_rates_and_schedules_but_not_new_globals():
+    v = tf.Variable(0.0)
+    scale = 1.0
+
+    def objective(seed, kl_weight):
+        return scale * v - kl_weight + tf.random.stateless_normal([], seed)
+
+    def programs():
+        (store,) = getattr(objective, cache._ATTRIBUTE).values()
+        return len(store)
+
+    for seed in range(3):
+        fit(
+            objective,
+            num_steps=3,
+            seed=seed,
+            kl_schedule=0.1 * seed,
+            optimizer=keras.optimizers.Adam(0.1 + 0.1 * seed),
+        )
+    assert programs() == 1
+    scale = 2.0
+    result = fit(objective, num_steps=1, seed=0, kl_schedule=1.0, optimizer=sgd(1.0))
+    assert programs() == 2
+    slope = fit(
+        objective,
+        num_steps=1,
+        seed=0,
+        kl_schedule=1.0,
+        optimizer=sgd(1.0),
+        trace_fn=lambda traced: traced.gradients[0],
+    )
+    np.testing.assert_allclose(slope.trace, [2.0])
+    assert result.compiled
+
+
+COUNTED = """
+    import numpy as np, tensorflow as tf, keras
+    import tensorflow_probability as tfp
+    from elbo_tfp.fitting import fit
+    tfd = tfp.distributions
+
+    @tfd.JointDistributionCoroutineAutoBatched
+    def model():
+        mu = yield tfd.Normal(0.0, 5.0, name="mu")
+        tau = yield tfd.HalfCauchy(0.0, 5.0, name="tau")
+        yield tfd.Sample(tfd.Normal(mu, tau), 3, name="y")
+
+    pin = model.experimental_pin(y=tf.constant([2.0, 8.0, 3.0]))
+    q = tfp.experimental.vi.build_factored_surrogate_posterior(
+        pin.event_shape, bijector=pin.experimental_default_event_space_bijector())
+
+    def joint(seed):
+        z = q.sample(4, seed=seed)
+        return tf.reduce_mean(pin.unnormalized_log_prob(z) - q.log_prob(z))
+
+    v = tf.Variable([0.0, 0.0])
+
+    def plain(batch, seed):
+        noise = tf.random.stateless_normal([2], seed)
+        return -tf.reduce_sum((batch - v + noise) ** 2, -1)
+
+    data = np.random.default_rng(0).normal(size=[10, 2]).astype(np.float32)
+    for objective, more in ((joint, {}), (plain, {"data": data, "batch_size": 3})):
+        for seed in range(3):
+            fit(objective, num_steps=20, seed=seed, steps_per_call=7, **more)
+        fit(objective, num_steps=7, seed=9, steps_per_call=7, **more)
+"""
+
+
+def test_one_compilation_across_chunks_seeds_and_fits():
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_CPP_VMODULE": "device_compiler=2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(COUNTED)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # one of each objective's loop; smaller functions may be compiled besides
+    compiled = [
+        line for line in done.stderr.splitlines() if "cache entry hit: 0" in line
+    ]
+    loops = [line for line in compiled if "_chunk" in line or "partial" in line]
+    assert len(loops or compiled) == 2, "\n".join(compiled)
+
+
+def test_restarts_keep_the_best_start():
+    v = tf.Variable(0.0, name="v")
+
+    def objective():
+        # two humps: at -1 (height 0) and at 2 (height 1)
+        return tf.maximum(-((v + 1) ** 2), 1 - (v - 2) ** 2)
+
+    starts = iter([-1.5, 2.5, -0.5])
+    result = fit(
+        objective,
+        num_steps=40,
+        seed=0,
+        optimizer=sgd(0.2),
+        restarts=3,
+        initialize=lambda seed: v.assign(next(starts)),
+    )
+    np.testing.assert_allclose(result.restarts, [0.0, 1.0, 0.0], atol=1e-5)
+    np.testing.assert_allclose(v, 2.0, atol=1e-4)
+    np.testing.assert_allclose(result.elbo[0], 0.75, rtol=1e-6)
+
+
+def test_restarts_differ_in_their_seeds():
+    v = tf.Variable(0.0)
+    seeds = []
+    result = fit(
+        lambda seed: 0.0 * v + tf.random.stateless_normal([], seed),
+        num_steps=1,
+        seed=3,
+        restarts=3,
+        initialize=seeds.append,
+    )
+    assert len(set(result.restarts)) == 3
+    assert len({tuple(seed.numpy()) for seed in seeds}) == 3
+    assert result.elbo[-1] == result.restarts.max()
+
+
+def test_early_stopping_needs_held_out_data():
+    objective, _ = quadratic()
+    with pytest.raises(ValueError, match="pass held_out="):
+        fit(
+            objective,
+            num_steps=5,
+            data=DATA,
+            seed=0,
+            convergence_criterion=EarlyStopping(),
+        )
+
+
+def test_an_op_that_xla_refuses_falls_back_with_its_name():
+    v = tf.Variable(0.5)
+
+    def objective(seed):
+        draws = tfp.distributions.NegativeBinomial(5.0, probs=0.5).sample(3, seed=seed)
+        return -(v**2) + 0.0 * tf.reduce_mean(draws)
+
+    with pytest.warns(UserWarning, match=r"XLA cannot compile .*op \w+.*jit_compile"):
+        result = fit(objective, num_steps=3, seed=0, optimizer=sgd(0.1))
+    assert not result.compiled
+    np.testing.assert_allclose(v, 0.5 * 0.8**3, rtol=1e-6)
+    plain = fit(objective, num_steps=3, seed=0, optimizer=sgd(0.1), jit_compile=False)
+    assert not plain.compiled
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Adadelta", "Adagrad", "Adamax", "AdamW", "Ftrl", "Lamb", "Lion"]
+    + ["Nadam", "RMSprop"],
+)
+def test_keras_optimizers_work(name):
+    v = tf.Variable([0.3, -0.4], dtype=tf.float64)
+    optimizer = getattr(keras.optimizers, name)(0.01)
+    fit(lambda: -tf.reduce_sum(v**2), num_steps=4, seed=0, optimizer=optimizer)
+    w = tf.Variable([0.3, -0.4], dtype=tf.float64)
+    again = getattr(keras.optimizers, name)(0.01)
+    for _ in range(4):
+        again.apply([2 * w], [w])
+    np.testing.assert_allclose(v, w, rtol=1e-6)
+    assert not optimizer.built  # a recipe, left as it was
+
+
+def test_schedules_and_custom_optimizers():
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
+    v = tf.Variable(0.0)
+    fit(lambda: v, num_steps=4, seed=0, optimizer=keras.optimizers.SGD(rate))
+    np.testing.assert_allclose(v, 0.5 + 0.5 + 0.25 + 0.25)
+
+    class Doubled(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(2.0 * gradient, variable, learning_rate)
+
+    own = Doubled(0.5, momentum=0.5)
+    for _ in range(2):
+        v.assign(0.0)
+        fit(lambda: v + 0.0, num_steps=2, seed=0, optimizer=own)
+        # 1, then 1 + momentum 0.5: the second fit starts without momentum
+        np.testing.assert_allclose(v, 1.0 + 1.5)

@@ -1,0 +1,143 @@
+"""`save` and `load`: fresh parts, closures, a probe that notices what is different."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from elbo_tfp.fitting import files as filing
+from elbo_tfp.fitting import load, save
+
+tfd = tfp.distributions
+X = np.float32([[0.3, -1.0, 2.0], [1.0, 0.0, 0.5]])
+
+
+def build(activation="tanh", dropout=False):
+    """A model and an encoder in closures, with unbuilt networks of fresh names."""
+    decoder = keras.Sequential(
+        [keras.layers.Dense(4, activation), keras.layers.Dense(3)]
+    )
+    layers = [keras.layers.Dense(4, activation), keras.layers.BatchNormalization()]
+    layers += [keras.layers.Dropout(0.5)] if dropout else []
+    network = keras.Sequential([*layers, keras.layers.Dense(2)])
+    scale = tf.Variable(0.7)
+
+    def log_joint(x):
+        def target(z):
+            prior = tfd.Independent(tfd.Normal(tf.zeros(2), tf.exp(scale)), 1)
+            likelihood = tfd.Independent(tfd.Normal(decoder(z), 1.0), 1)
+            return prior.log_prob(z) + likelihood.log_prob(x)
+
+        return target
+
+    def encoder(x):
+        return tfd.Independent(tfd.Normal(network(x), 0.5), 1)
+
+    return SimpleNamespace(log_joint=log_joint), encoder, (decoder, network, scale)
+
+
+def numbers(model, encoder):
+    z = tf.constant([[0.1, 0.2], [-0.3, 1.0]])
+    return np.stack([model.log_joint(X)(z), encoder(X).log_prob(z)])
+
+
+def test_round_trip_into_fresh_parts(tmp_path):
+    path = tmp_path / "vae.npz"
+    model, encoder, (_, network, scale) = build(dropout=True)
+    encoder(X)
+    network.layers[1].moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    scale.assign(-0.2)
+    save(path, model=model, encoder=encoder, x=X)
+    expected = numbers(model, encoder)
+    other, other_encoder, (_, _, other_scale) = build(dropout=True)
+    load(path, model=other, encoder=other_encoder)
+    np.testing.assert_array_equal(numbers(other, other_encoder), expected)
+    assert other_scale.numpy() == np.float32(-0.2)
+    assert [file.name for file in tmp_path.iterdir()] == ["vae.npz"]
+
+
+def test_parts_built_differently_are_noticed_and_left_alone(tmp_path):
+    path = tmp_path / "vae.npz"
+    model, encoder, _ = build()
+    save(path, model=model, encoder=encoder, x=X)
+    other, other_encoder, _ = build(activation="relu")
+    before = numbers(other, other_encoder)
+    with pytest.raises(ValueError, match="does not fit: .* values are as before"):
+        load(path, model=other, encoder=other_encoder)
+    np.testing.assert_array_equal(numbers(other, other_encoder), before)
+
+
+def test_other_shapes_numbers_and_names_of_parts_are_named(tmp_path):
+    path = tmp_path / "q.npz"
+    q = tfd.Normal(tf.Variable([1.0, 2.0]), 1.0)
+    save(path, q=q)
+    with pytest.raises(ValueError, match=r"number 0 is float32 \(3,\), in the"):
+        load(path, q=tfd.Normal(tf.Variable(tf.zeros(3)), 1.0))
+    with pytest.raises(ValueError, match="parts have 2 of them, the file 1"):
+        load(path, q=tfd.Normal(tf.Variable([1.0, 2.0]), tf.Variable(1.0)))
+    with pytest.raises(ValueError, match=r"holds the parts \['q'\]; got \['p'\]"):
+        load(path, p=q)
+    with pytest.raises(ValueError, match="saved without probe="):
+        load(path, q=q, probe=lambda: q.mean())
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none.npz", q=q)
+    fresh = tfd.Normal(tf.Variable([0.0, 0.0]), 1.0)
+    load(path, q=fresh)
+    np.testing.assert_array_equal(fresh.loc, [1.0, 2.0])
+
+
+def test_truncated_and_foreign_files(tmp_path):
+    path = tmp_path / "q.npz"
+    q = tfd.Normal(tf.Variable([1.0, 2.0]), 1.0)
+    save(path, q=q)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read as a saved model"):
+        load(path, q=q)
+    filing.write(path, "checkpoint", {}, {})
+    with pytest.raises(ValueError, match="to be a saved model .* got 'checkpoint'"):
+        load(path, q=q)
+
+
+def test_a_probe_of_your_own(tmp_path):
+    path = tmp_path / "own.npz"
+    v, w = tf.Variable([3.0], dtype=tf.float64), tf.Variable(2, trainable=False)
+    save(path, probe=lambda: v * tf.cast(w, v.dtype))
+    a, b = tf.Variable([0.0], dtype=tf.float64), tf.Variable(0, trainable=False)
+    load(path, probe=lambda: a * tf.cast(b, a.dtype))
+    assert a.numpy() == [3.0] and b.numpy() == 2
+    with pytest.raises(ValueError, match="saved with probe="):
+        load(path)
+
+
+def test_structured_data_and_plain_networks(tmp_path):
+    path = tmp_path / "net.npz"
+    for x in ({"a": X, "b": X}, (X, X)):
+        layer = keras.layers.Dense(1)
+
+        def part(x, layer=layer):
+            return layer(tf.concat(tf.nest.flatten(x), -1))
+
+        save(path, network=part, x=x)
+        header, arrays = filing.read(path, "saved model")
+        np.testing.assert_array_equal(arrays["x/00001"], X)
+        fresh = keras.layers.Dense(1)
+        load(path, network=lambda x, f=fresh: f(tf.concat(tf.nest.flatten(x), -1)))
+        np.testing.assert_array_equal(fresh.kernel, layer.kernel)
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ({}, "name the parts to save"),
+        ({"encoder": keras.layers.Dense(1)}, "pass x=, a few rows"),
+        ({"thing": 3}, r"no default probe for \['thing'\]"),
+        ({"q": tfd.Normal(0.0, 1.0)}, "reads no variable"),
+    ],
+)
+def test_nothing_to_save(tmp_path, parts, text):
+    with pytest.raises(ValueError, match=text):
+        save(tmp_path / "x.npz", **parts)
+    assert not list(tmp_path.iterdir())
