@@ -40,7 +40,7 @@ def use_style() -> None:
             "axes.grid": True,
             "grid.alpha": 0.25,
             "grid.linewidth": 0.6,
-            "font.size": 11,
+            "font.size": 12,
             "legend.frameon": False,
             "lines.linewidth": 2,
             "image.cmap": "gray_r",

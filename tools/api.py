@@ -13,6 +13,7 @@ from tools.settings import ROOT
 # The order of the house: who may import whom.
 ROOMS = (
     "types",
+    "targets",
     "draws",
     "models",
     "families",

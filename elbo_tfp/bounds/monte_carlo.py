@@ -6,7 +6,7 @@ import numbers
 
 import tensorflow as tf
 
-from elbo_tfp.types import Draws
+from elbo_tfp.types import Draws, number
 
 
 def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
@@ -31,26 +31,10 @@ def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
     (2016), equation 15, with one group that holds all latents.
     """
     log_weights = _log_weights(draws)
-    if _is(kl_weight, 1.0) and _is(free_bits, 0.0):
-        # L = E_q[log p(x, z) - log q(z)]
-        return tf.reduce_mean(log_weights, axis)
-    if not isinstance(draws, Draws) or draws.log_prior is None:
-        raise ValueError(
-            "expected draws that know log p(x | z) and log p(z) apart, since kl_weight "
-            "or free_bits was given; got a bare target or bare log-weights. Draw from "
-            "model.log_joint(x) of a LatentVariableModel."
-        )
-    _check_factor(kl_weight, "kl_weight")
-    _check_factor(free_bits, "free_bits")
-    reconstruction = tf.reduce_mean(draws.log_likelihood, axis)
-    # rate = E_q[log q(z) - log p(z)]
-    rate = tf.reduce_mean(draws.log_q - draws.log_prior, axis)
-    if not _is(free_bits, 0.0):
-        floor = tf.cast(free_bits, rate.dtype)
-        # max(floor, batch mean of the rate), per datum: below it, no gradient
-        rate = tf.where(tf.reduce_mean(rate) > floor, rate, tf.zeros_like(rate) + floor)
-    # L_beta = E_q[log p(x | z)] - beta * rate
-    return reconstruction - tf.cast(kl_weight, rate.dtype) * rate
+    if not (_is(kl_weight, 1.0) and _is(free_bits, 0.0)):
+        return _weighted(draws, kl_weight, free_bits, axis)
+    # L = E_q[log p(x, z) - log q(z)]
+    return tf.reduce_mean(log_weights, axis)
 
 
 def iwae(draws, *, axis=0) -> tf.Tensor:
@@ -116,6 +100,27 @@ def local_log_weights(draws) -> tf.Tensor:
             "datum holds a share 1 / num_data is no bound. Use elbo."
         )
     return log_weights
+
+
+def _weighted(draws, kl_weight, free_bits, axis):
+    """The objective with a factor and a floor on the rate, `[B]`, nats."""
+    if not isinstance(draws, Draws) or draws.log_prior is None:
+        raise ValueError(
+            "expected draws that know log p(x | z) and log p(z) apart, since kl_weight "
+            "or free_bits was given; got a bare target or bare log-weights. Draw from "
+            "model.log_joint(x) of a LatentVariableModel."
+        )
+    _check_factor(kl_weight, "kl_weight")
+    _check_factor(free_bits, "free_bits")
+    reconstruction = tf.reduce_mean(draws.log_likelihood, axis)
+    # rate = E_q[log q(z) - log p(z)]
+    rate = tf.reduce_mean(draws.log_q - draws.log_prior, axis)
+    if not _is(free_bits, 0.0):
+        floor = number(free_bits, rate.dtype)
+        # max(floor, batch mean of the rate), per datum: below it, no gradient
+        rate = tf.where(tf.reduce_mean(rate) > floor, rate, tf.zeros_like(rate) + floor)
+    # L_beta = E_q[log p(x | z)] - beta * rate
+    return reconstruction - number(kl_weight, rate.dtype) * rate
 
 
 def _log_weights(draws):
