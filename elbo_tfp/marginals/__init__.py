@@ -1,0 +1,16 @@
+"""What can be integrated exactly?
+
+A function of this room takes a model and the names of some latents, integrates or sums
+these out in closed form, and returns a model over the latents that remain, with the
+same evidence. What was integrated is not lost: `conditional` is its exact posterior
+given the rest, and `complete` puts a draw of it back. The ELBO of the smaller model is
+never below that of the larger one, since
+
+    L(q_1) - L(q_1 q_2) = E_q1[KL(q_2 || p(z_2 | z_1, x))] >= 0.
+"""
+
+from elbo_tfp.marginals.base import Marginal
+from elbo_tfp.marginals.enumeration import enumerate_discrete
+from elbo_tfp.marginals.linear import linear_gaussian
+
+__all__ = ["Marginal", "enumerate_discrete", "linear_gaussian"]

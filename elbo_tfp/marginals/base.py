@@ -1,0 +1,285 @@
+"""A model with some latents integrated out, and how its latents are put together."""
+
+from __future__ import annotations
+
+import inspect
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from elbo_tfp.models import LatentVariableModel
+from elbo_tfp.types import split_seed
+
+tfd = tfp.distributions
+
+
+class Marginal(LatentVariableModel):
+    """p(x, z_1) = integral of p(x, z_1, z_2) over z_2, with p(z_2 | z_1, x) at hand.
+
+    A `LatentVariableModel` of what remains: one part alone is a tensor, several are a
+    dict by name (a list, if the parts had no names). If nothing remains, z has event
+    shape `[0]`, and `log_evidence` and `posterior` are exact.
+
+    Args:
+        model: the model it was made from.
+        latents: the `Latents` that say which parts are integrated.
+        prior: a callable that returns p(z_1).
+        likelihood: a callable from z_1 (and w) to p(x | z_1).
+        conditional: a callable `(likelihood_input, x) -> distribution` of z_2.
+    """
+
+    def __init__(self, model, latents, prior, likelihood, conditional):
+        self.integrated_from, self._latents = model, latents
+        self._conditional, exact = conditional, {}
+        if not latents.kept:
+            exact = {"log_evidence": self._all_summed, "posterior": self._all}
+        super().__init__(prior, likelihood, model._global_prior, **exact)
+
+    def conditional(self, z, x):
+        """p(z_2 | z_1, x), the exact distribution of what was integrated.
+
+        Args:
+            z: the latents that remain, `[S, B]` + event; with a global latent the pair
+                `(z, w)`.
+            x: data, `[B]` + event.
+
+        Returns:
+            A distribution of batch shape `[S, B]`, with `sample` and `log_prob`.
+        """
+        z = z if self._global_prior is not None else (z,)
+        return self._conditional(_tensors(tuple(z)), tf.convert_to_tensor(x))
+
+    def likelihood(self, *z):
+        """The distribution of x given what remains (and w, with a global prior)."""
+        return super().likelihood(*_tensors(z))
+
+    def complete(self, z, x, *, seed):
+        """Latents of the model it was made from: z with a draw of the rest put back.
+
+        Args:
+            z: as in `conditional`.
+            x: as in `conditional`.
+            seed: int, pair of ints or integer tensor; stateless.
+        """
+        drawn = self.conditional(z, x).sample(seed=split_seed(seed, 1)[0])
+        shared = self._global_prior is not None
+        whole = self._latents.merge(z[0] if shared else z, drawn)
+        return (whole, z[1]) if shared else whole
+
+    def _nothing(self, x):
+        events = self.likelihood(self.prior.sample(seed=(0, 0))).event_shape.rank
+        x = tf.convert_to_tensor(x)
+        lead = tf.shape(x)[: x.shape.rank - events]
+        return tf.zeros(tf.concat([lead, [0]], 0), self.prior.dtype)
+
+    def _all_summed(self, x):
+        return self.likelihood(self._nothing(x)).log_prob(x)
+
+    def _all(self, x):
+        return self.conditional(self._nothing(x), x)
+
+
+class Latents:
+    """The parts of z by name, and which of them are integrated.
+
+    Args:
+        prior: the prior over all parts.
+        integrated: names, or None for the only part there is.
+
+    Raises:
+        ValueError: if a name is unknown or missing.
+    """
+
+    def __init__(self, prior, integrated):
+        self.template = prior.event_shape
+        self.names = _names(self.template)
+        if integrated is None and len(self.names) > 1:
+            raise ValueError(
+                "expected the name of the latent to integrate, one of "
+                f"{self.names}; got None."
+            )
+        integrated = self.names if integrated is None else integrated
+        single = isinstance(integrated, (str, int))
+        self.integrated = [integrated] if single else list(integrated)
+        unknown = [n for n in self.integrated if n not in self.names]
+        if unknown or not self.integrated:
+            raise ValueError(
+                f"expected names of latents, out of {self.names}; got {integrated!r}."
+            )
+        self.kept = [n for n in self.names if n not in self.integrated]
+
+    def parts(self, whole):
+        """name -> part, of a whole structure."""
+        if _is_leaf(self.template):
+            return {self.names[0]: whole}
+        if hasattr(whole, "_asdict"):
+            return dict(whole._asdict())
+        return dict(whole) if isinstance(whole, dict) else dict(enumerate(whole))
+
+    def keep(self, whole):
+        """What remains of a whole structure."""
+        parts = self.parts(whole)
+        return self._pack(self.kept, parts)
+
+    def merge(self, kept, integrated):
+        """The whole structure, from what remains and what was integrated."""
+        parts = self._unpack(self.kept, kept) | self._unpack(
+            self.integrated, integrated
+        )
+        return self.whole(parts)
+
+    def whole(self, parts):
+        """The structure that the model takes, from its parts by name."""
+        if _is_leaf(self.template):
+            return parts[self.names[0]]
+        if hasattr(self.template, "_fields"):
+            return type(self.template)(**parts)
+        if isinstance(self.template, dict):
+            return {name: parts[name] for name in self.template}
+        return type(self.template)(parts[i] for i in self.names)
+
+    def _pack(self, names, parts):
+        if len(names) == 1:
+            return parts[names[0]]
+        if isinstance(names[0] if names else "", int):
+            return [parts[n] for n in names]
+        return {n: parts[n] for n in names}
+
+    def _unpack(self, names, packed):
+        if not names:
+            return {}
+        if len(names) == 1:
+            return {names[0]: packed}
+        if isinstance(packed, (list, tuple)):
+            return dict(zip(names, packed, strict=True))
+        return {n: packed[n] for n in names}
+
+    def pack_integrated(self, parts):
+        """What `conditional` samples, from parts by name."""
+        return self._pack(self.integrated, parts)
+
+    def unpack_integrated(self, packed):
+        """The reverse of `pack_integrated`."""
+        return self._unpack(self.integrated, packed)
+
+    def event_ranks(self):
+        """name -> number of event dimensions."""
+        return {n: s.rank for n, s in self.parts(self.template).items()}
+
+    def lead(self, kept):
+        """The shape `[S, B]` in front of the events of what remains."""
+        if not self.kept:
+            return tf.shape(kept)[:-1], kept.shape[:-1]
+        name, part = next(iter(self._unpack(self.kept, kept).items()))
+        rank = part.shape.rank - self.event_ranks()[name]
+        return tf.shape(part)[:rank], part.shape[:rank]
+
+    def spread(self, kept, values):
+        """The whole structure `[M, S, B]`: every kept z with each of M values.
+
+        Args:
+            kept: what remains, `[S, B]` + event.
+            values: name -> `[M]` + event, of what is integrated.
+        """
+        lead, static = self.lead(kept)
+        parts = {}
+        for name, value in values.items():
+            count, event = value.shape[0], value.shape[1:]
+            value = tf.reshape(value, [count, *[1] * static.rank, *event])
+            shape = tf.concat([[count], lead, tf.shape(value)[1 + static.rank :]], 0)
+            value = tf.broadcast_to(value, shape)
+            parts[name] = tf.ensure_shape(value, [count, *static, *event])
+        for name, part in self._unpack(self.kept, kept).items():
+            parts[name] = repeat(part, count)
+        return self.whole(parts)
+
+
+def repeat(tensor, count):
+    """`count` copies along a new leading axis."""
+    copies = tf.broadcast_to(tensor, tf.concat([[count], tf.shape(tensor)], 0))
+    return tf.ensure_shape(copies, [count, *tensor.shape])
+
+
+def part_distributions(prior, latents, kept=None):
+    """name -> distribution of each part; given what remains, if that is passed on."""
+    if _is_leaf(latents.template):
+        return {latents.names[0]: prior}
+    if not hasattr(prior, "sample_distributions"):
+        raise ValueError(
+            "expected the prior of several latents to be a TFP joint distribution; got "
+            f"{type(prior).__name__}."
+        )
+    value = None
+    if kept is not None:
+        none = dict.fromkeys(latents.integrated)
+        value = latents.whole(none | latents._unpack(latents.kept, kept))
+    found = prior.sample_distributions(seed=(0, 0), value=value)[0]
+    return latents.parts(found)
+
+
+def plain_prior(prior, latents):
+    """p(z_1) as a distribution of its own, where no part of it needs z_2; else None."""
+    if type(prior) is not tfd.JointDistributionNamed:
+        return None
+    makers = {n: prior.model[n] for n in latents.kept}
+    parents = {
+        n: () if isinstance(m, tfd.Distribution) else inspect.signature(m).parameters
+        for n, m in makers.items()
+    }
+    if not makers or any(set(p) & set(latents.integrated) for p in parents.values()):
+        return None
+    if len(makers) > 1:
+        return tfd.JointDistributionNamed(makers)
+    (name,) = makers
+    built = parents[name] == () and makers[name]
+    return built or None
+
+
+class KeptPrior:
+    """p(z_1), from the joint prior of all parts and a formula for its log-density.
+
+    Args:
+        prior: the joint prior.
+        latents: which parts remain.
+        log_prob: a callable from z_1, `[S, B]` + event, to log p(z_1), `[S, B]`.
+    """
+
+    def __init__(self, prior, latents, log_prob):
+        self._prior, self._latents, self.log_prob = prior, latents, log_prob
+        self.event_shape = latents.keep(prior.event_shape)
+        self.dtype = latents.keep(prior.dtype)
+        self.batch_shape = tf.TensorShape([])
+        self.reparameterization_type = tfd.NOT_REPARAMETERIZED
+
+    def sample(self, sample_shape=(), *, seed):
+        """Draws of the whole, of which z_1 is kept."""
+        draws = self._prior.sample(sample_shape, seed=split_seed(seed, 1)[0])
+        return self._latents.keep(draws)
+
+    def experimental_default_event_space_bijector(self):
+        """One bijector per part, onto its support."""
+        parts = part_distributions(self._prior, self._latents)
+        maps = {
+            n: parts[n].experimental_default_event_space_bijector()
+            for n in self._latents.kept
+        }
+        packed = self._latents._pack(self._latents.kept, maps)
+        return packed if len(maps) == 1 else tfp.bijectors.JointMap(packed)
+
+
+def _tensors(structure):
+    return tf.nest.map_structure(tf.convert_to_tensor, structure)
+
+
+def _names(template):
+    if _is_leaf(template):
+        return ["z"]
+    if hasattr(template, "_fields"):
+        return list(template._fields)
+    if isinstance(template, dict):
+        return list(template)
+    return list(range(len(template)))
+
+
+def _is_leaf(template):
+    return isinstance(template, tf.TensorShape)
