@@ -105,7 +105,17 @@ def per_datum(local: tf.Tensor, shared: tf.Tensor, num_data) -> tf.Tensor:
             "per datum (B = 1 too), and the global prior and its q no batch shape."
         )
     # l_n + g / N, so that the sum over all n counts g once
-    return local + shared[..., tf.newaxis] / tf.cast(num_data, shared.dtype)
+    return local + shared[..., tf.newaxis] / number(num_data, shared.dtype)
+
+
+def number(value, dtype) -> tf.Tensor:
+    """A number as a tensor of this dtype, to the last digit that the user wrote.
+
+    `tf.cast(0.3, tf.float64)` goes by float32: it is 0.30000001192.
+    """
+    if isinstance(value, numbers.Real):
+        return tf.constant(value, dtype)
+    return tf.cast(value, dtype)
 
 
 def as_seed(seed) -> tf.Tensor:

@@ -109,7 +109,7 @@ def test_a_kl_weight_scales_the_rate_only(estimator, beta):
     rate = -z + ((z - 0.4) / 0.49 if estimator is sticking_the_landing else 0)
     options = {"seed": 0, "kl_weight": beta}
     found = gradient(estimator, target, lambda: tfd.Normal(m, c(0.7)), [m], **options)
-    np.testing.assert_allclose(found, [1.5 - z + float(beta) * rate], rtol=1e-7)
+    close(found, [1.5 - z + float(beta) * rate])
 
 
 def test_free_bits_reach_the_gradient():

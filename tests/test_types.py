@@ -88,6 +88,15 @@ def test_seeds_inside_a_graph_are_the_same():
     np.testing.assert_array_equal(unknown(tf.constant([3, 4])), [3, 4])
 
 
+@pytest.mark.parametrize("value", [0.3, np.float64(0.3), tf.constant(0.3, tf.float64)])
+def test_numbers_keep_every_digit(value):
+    assert types.number(value, tf.float64).numpy() == 0.3
+    assert types.number(3, tf.float32).dtype == tf.float32
+    local = tf.zeros([1, 1], tf.float64)
+    share = types.per_datum(local, tf.ones([1], tf.float64), value)
+    assert share.numpy().item() == 1 / 0.3
+
+
 def test_split_and_folded_seeds_differ_and_repeat():
     a, b, c = types.split_seed(0, 3)
     seeds = [a, b, c, types.fold_in(0, 0), types.fold_in(0, 1), types.as_seed(0)]

@@ -84,10 +84,13 @@ class Family(tf.Module):
 def positive(raw):
     """Softplus, shifted so that 0 maps to 1."""
     # log(1 + exp(raw + log(e - 1)))
-    return tf.math.softplus(raw + tf.cast(0.541324854612918, raw.dtype))
+    return tf.math.softplus(raw + tf.constant(_SHIFT, raw.dtype))
 
 
 def raw_of_positive(value):
     """The inverse of `positive`."""
     # softplus_inverse does not overflow where exp(value) does
-    return tfp.math.softplus_inverse(value) - tf.cast(0.541324854612918, value.dtype)
+    return tfp.math.softplus_inverse(value) - tf.constant(_SHIFT, value.dtype)
+
+
+_SHIFT = 0.541324854612918

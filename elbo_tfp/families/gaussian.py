@@ -70,9 +70,9 @@ def low_rank(
     Args, returns and errors as `mean_field`; (2 + rank) D parameters per member. With
     `seed=None` U starts at 0, where its gradient vanishes: pass a seed.
     """
+    loc, raw_scale = _start(event_size, loc, scale, dtype)
     if not hasattr(rank, "__index__") or not 1 <= rank <= event_size:
         raise ValueError(f"expected rank between 1 and {event_size}; got {rank}.")
-    loc, raw_scale = _start(event_size, loc, scale, dtype)
 
     def build(parameters):
         mean, raw, factor = tf.split(parameters, [event_size, event_size, -1], -1)

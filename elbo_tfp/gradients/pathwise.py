@@ -12,7 +12,7 @@ from elbo_tfp.gradients.common import (
     objective,
     require_reparameterized,
 )
-from elbo_tfp.types import Estimate
+from elbo_tfp.types import Estimate, number
 
 
 def reparameterized(
@@ -133,7 +133,7 @@ def weighted(draws, kl_weight):
         return draws.log_weights
     if draws.log_prior is None:
         return elbo(draws, kl_weight=kl_weight)  # raises, and says why
-    beta = tf.cast(kl_weight, draws.log_q.dtype)
+    beta = number(kl_weight, draws.log_q.dtype)
     return draws.log_likelihood + beta * (draws.log_prior - draws.log_q)
 
 
