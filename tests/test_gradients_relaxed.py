@@ -201,13 +201,13 @@ def test_finite_where_q_is_sure():
 
 def test_compiles():
     # XLA draws other numbers, so means are compared
-    logits = tf.Variable(np.tile(LOGITS, [4_000, 1]))
+    logits = tf.Variable(np.tile(LOGITS, [4_000, 1])[:, np.newaxis])
 
     def step():
         with tf.GradientTape() as tape:
             found = relaxed(
-                lambda z: z[..., 0] ** 2,
-                one_hot(logits),
+                lambda z: z[..., 0, 0] ** 2,
+                tfd.Independent(one_hot(logits), 1),
                 importance_sample_size=2,
                 seed=0,
             )

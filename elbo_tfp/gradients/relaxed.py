@@ -95,7 +95,7 @@ class _Corners(NamedTuple):
         whole = inner = getattr(whole, "current", whole)
         ndims = 0
         while isinstance(inner, tfd.Independent):
-            ndims += int(inner.reinterpreted_batch_ndims)
+            ndims += int(tf.get_static_value(inner.reinterpreted_batch_ndims))
             inner = inner.distribution
         if not isinstance(inner, (tfd.OneHotCategorical, tfd.Bernoulli)):
             return None
