@@ -9,16 +9,19 @@ error, not a wrong gradient.
 from elbo_tfp.gradients.doubly import doubly_reparameterized
 from elbo_tfp.gradients.pathwise import reparameterized, sticking_the_landing
 from elbo_tfp.gradients.relaxed import relaxed
+from elbo_tfp.gradients.score import leave_one_out, score_function
 from elbo_tfp.gradients.variance import GradientReport, per_sample, report
 from elbo_tfp.gradients.vimco import vimco
 
 __all__ = [
     "GradientReport",
     "doubly_reparameterized",
+    "leave_one_out",
     "per_sample",
     "relaxed",
     "reparameterized",
     "report",
+    "score_function",
     "sticking_the_landing",
     "vimco",
 ]

@@ -26,7 +26,7 @@ def objective(draws: Draws, kl_weight=1.0, free_bits=0.0) -> tf.Tensor:
     """
     if draws.log_q.shape[1] == 1:
         return bounds.elbo(draws, kl_weight=kl_weight, free_bits=free_bits, axis=(0, 1))
-    if not (_is(kl_weight, 1.0) and _is(free_bits, 0.0)):
+    if not (is_number(kl_weight, 1.0) and is_number(free_bits, 0.0)):
         raise ValueError(
             "expected kl_weight=1 and free_bits=0 with importance_sample_size > 1: the "
             "importance-weighted bound has no rate term to weigh; got "
@@ -51,11 +51,13 @@ def require_reparameterized(surrogate_posterior, name):
     )
     if any(kind == tfp.distributions.NOT_REPARAMETERIZED for kind in kinds):
         raise ValueError(
-            f"expected a reparameterized surrogate posterior for {name}; got one whose "
-            "samples have no gradient (discrete, or TFP knows no pathwise sampler). Use "
-            "gradients.leave_one_out or score_function, or sum a discrete latent out."
+            f"expected a reparameterized surrogate posterior for {name}; got one "
+            "whose samples have no gradient (discrete, or TFP knows no pathwise "
+            "sampler). Use gradients.leave_one_out or score_function, or sum a discrete "
+            "latent out."
         )
 
 
-def _is(value, number):
+def is_number(value, number) -> bool:
+    """Whether `value` is this plain number (and not a tensor that may equal it)."""
     return isinstance(value, (int, float)) and value == number
