@@ -3,23 +3,47 @@
 A model is a prior, a likelihood and, if parameters are uncertain too, a global prior.
 `LatentVariableModel` holds them and turns data into a target for `draw`. The toys of
 this room know their evidence and posterior exactly: they are the yardsticks of the
-book.
+book. `vae` and its kin put a network between prior and likelihood; the likelihoods
+(`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
 """
 
-from elbo_tfp.models.latent import LatentVariableModel, LogJoint, from_joint
+from elbo_tfp.models.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.models.latent import LatentVariableModel, from_joint
+from elbo_tfp.models.likelihoods import (
+    Likelihood,
+    bernoulli,
+    beta_binomial,
+    binomial,
+    discretized_logistic,
+    gaussian,
+)
+from elbo_tfp.models.target import LogJoint
 from elbo_tfp.models.toys import (
     gamma_poisson,
     linear_gaussian,
     normal_normal,
     probabilistic_pca,
 )
+from elbo_tfp.models.vae import VAE, convolutional_vae, linear_vae, vae
 
 __all__ = [
+    "VAE",
+    "BetaBinomial",
+    "DiscretizedLogistic",
     "LatentVariableModel",
+    "Likelihood",
     "LogJoint",
+    "bernoulli",
+    "beta_binomial",
+    "binomial",
+    "convolutional_vae",
+    "discretized_logistic",
     "from_joint",
     "gamma_poisson",
+    "gaussian",
     "linear_gaussian",
+    "linear_vae",
     "normal_normal",
     "probabilistic_pca",
+    "vae",
 ]
