@@ -9,6 +9,7 @@ others. `SliderFigure` takes any such description; the functions here are the bo
 
 from elbo_tfp.interactive.figure import Axis, Band, Curve, Mark, Slider, SliderFigure
 from elbo_tfp.interactive.gaussian import gaussian_elbo
+from elbo_tfp.interactive.tug import tug_of_war
 
 __all__ = [
     "Axis",
@@ -18,4 +19,5 @@ __all__ = [
     "Slider",
     "SliderFigure",
     "gaussian_elbo",
+    "tug_of_war",
 ]
