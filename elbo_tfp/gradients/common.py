@@ -53,8 +53,8 @@ def require_reparameterized(surrogate_posterior, name):
         raise ValueError(
             f"expected a reparameterized surrogate posterior for {name}; got one "
             "whose samples have no gradient (discrete, or TFP knows no pathwise "
-            "sampler). Use gradients.leave_one_out or score_function, or sum a discrete "
-            "latent out."
+            "sampler). Use gradients.leave_one_out or score_function, or sum a "
+            "discrete latent out."
         )
 
 
