@@ -18,7 +18,7 @@ from tests.fitting.test_checkpoint import assert_same, kill_until_done, run
 def main(kills: int = 50) -> None:
     delays = np.random.default_rng(0).uniform(0.0, 0.3, kills)
     per_call = np.random.default_rng(1).integers(1, 60, kills)
-    steps, saved = 10**7, 0
+    steps, saved = 10**6, 0
     with tempfile.TemporaryDirectory() as folder:
         for i, (delay, size) in enumerate(zip(delays, per_call, strict=True)):
             if kill_until_done(folder, steps, [delay], int(size)) != 1:
