@@ -56,6 +56,12 @@ def test_full_rank_is_loc_plus_a_triangle():
     np.testing.assert_allclose(member.log_prob(np.ones(3)), exact.logpdf(np.ones(3)))
 
 
+@ALL
+def test_one_dimension_is_a_normal(family):
+    q = family(1, loc=0.5, scale=2.0, dtype=F64)
+    close(q.log_prob([1.0]), stats.norm(0.5, 2).logpdf(1.0))
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_low_rank_is_a_diagonal_plus_a_product(rank):
     q = low_rank(3, rank, dtype=F64)

@@ -189,7 +189,7 @@ def test_compiled_with_new_seeds():
     q = mean_field_for(pin(flavours()["named"]))
     target = pin(flavours()["named"])
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def weights(seed):
         return et.draw(target, q, 3, seed=seed).log_weights
 

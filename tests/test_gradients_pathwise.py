@@ -262,7 +262,7 @@ def test_a_global_latent_gets_the_whole_gradient_and_each_datum_a_share(estimato
     exact = np.concatenate([np.ravel(part) for part in exact])
     target = model.log_joint(c(x), num_data=3)
 
-    @tf.function
+    @tf.function(autograph=False)
     def one(seed):
         with tf.GradientTape() as tape:
             total = tf.reduce_sum(
@@ -307,7 +307,7 @@ def test_compiled(estimator, jit_compile):
     m = tf.Variable([0.4] * 3, dtype=tf.float32)
     target = et.models.normal_normal().log_joint(tf.ones(3))
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def step():
         with tf.GradientTape() as tape:
             found = estimator(target, tfd.Normal(m, 0.5), sample_size=4, seed=0)

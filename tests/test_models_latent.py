@@ -174,6 +174,14 @@ def test_a_prior_built_once_from_keras_variables_has_no_gradient():
     et.LatentVariableModel(tfd.Normal(tf.Variable(0.0), 1.0), normal)
 
 
+def test_an_error_of_the_likelihood_names_its_shapes():
+    model = et.LatentVariableModel(
+        STANDARD, lambda z: tfd.Poisson(tf.exp(z), validate_args=True)
+    )
+    with says("got x of shape ()", "likelihood of batch shape ()", "non-negative"):
+        model.log_joint(-1.0)(tf.constant(0.0))
+
+
 # wrong data
 
 

@@ -116,7 +116,9 @@ def test_shapes_are_checked_at_run_time(jit_compile, spec):
         return types.at_run_time(x, tf.shape(like), "five!") * tf.ones([3, 5])
 
     signature = [tf.TensorSpec([None]), tf.TensorSpec(spec)]
-    check = tf.function(check, input_signature=signature, jit_compile=jit_compile)
+    check = tf.function(
+        check, input_signature=signature, jit_compile=jit_compile, autograph=False
+    )
     np.testing.assert_array_equal(check(tf.range(5.0), tf.zeros(5))[2], np.arange(5))
     for size in (1, 3):
         expected = None if jit_compile else "five!"
