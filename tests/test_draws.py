@@ -297,6 +297,20 @@ def test_a_forgotten_reduce_is_an_error_when_the_graph_knows_no_sizes(
     assert compiled(X[:1]).shape == size  # a single datum needs no sum
 
 
+def test_a_target_of_unknown_size_is_checked_when_it_runs():
+    def log_p(num):
+        def target(z):
+            return STANDARD.log_prob(z)[:num]
+
+        return et.draw(target, STANDARD, 5, seed=0).log_p
+
+    spec = [tf.TensorSpec([], tf.int32)]
+    compiled = tf.function(log_p, input_signature=spec, autograph=False)
+    assert compiled(9).shape == 5
+    with pytest.raises(tf.errors.InvalidArgumentError, match="log p: did you forget"):
+        compiled(3)
+
+
 @pytest.mark.parametrize("sample_size", [1, 5, 7])
 def test_models_give_the_error_too(sample_size):
     model = et.models.normal_normal()
