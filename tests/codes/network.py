@@ -1,44 +1,28 @@
 """A VAE with Keras networks, the same in every process once its weights are saved."""
 
-import keras
 import numpy as np
-import tensorflow as tf
-import tensorflow_probability as tfp
 
-import elbo_tfp as et
+from elbo_tfp import models
 from elbo_tfp.fitting.saving import load, save
-
-tfd = tfp.distributions
-NAMES = ("model", "encoder")
 
 
 def vae(seed):
-    """64 pixels of 17 values under 10 latents: a `LatentVariableModel`, an encoder."""
-    keras.utils.set_random_seed(seed)
-    family = et.families.mean_field(10)
-    dense = keras.layers.Dense
-    network = keras.Sequential(
-        [keras.Input([64]), dense(128, "relu"), dense(family.parameters_size)]
-    )
-    decoder = keras.Sequential([keras.Input([10]), dense(128, "relu"), dense(64)])
-    prior = tfd.Independent(tfd.Normal(tf.zeros(10), 1.0), 1)
-    model = et.LatentVariableModel(
-        prior, lambda z: tfd.Independent(tfd.Binomial(16.0, logits=decoder(z)), 1)
-    )
-    return model, et.Encoder(lambda x: network(x / 16), family)
+    """64 pixels of 17 values under 10 latents."""
+    likelihood = models.binomial(64, 16)
+    return models.vae(64, 10, hidden=(128,), likelihood=likelihood, seed=seed)
 
 
 def saved(path):
     """A VAE, saved at `path`."""
     made = vae(seed=0)
-    save(path, **dict(zip(NAMES, made, strict=True)), x=data()[:4].astype("float32"))
+    save(path, **made._asdict(), x=data()[:4].astype("float32"))
     return made
 
 
 def loaded(path):
     """The VAE that was saved at `path`."""
     made = vae(seed=1)
-    load(path, **dict(zip(NAMES, made, strict=True)))
+    load(path, **made._asdict())
     return made
 
 
