@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 CAPACITY = 1000
+"""Steps in one call of the compiled loop, at most, where steps read minibatches."""
 
 
 class NoData:
@@ -20,7 +21,7 @@ class NoData:
 
     num_data = batch_size = None
     spec = None
-    capacity = CAPACITY
+    capacity = 4 * CAPACITY
 
     def inputs(self, first: int, count: int, capacity: int):
         """The tensors of the chunk that starts at step `first`."""
@@ -55,6 +56,8 @@ class Minibatches(NoData):
 
     Every datum is used once per epoch, whatever the batch size.
     """
+
+    capacity = CAPACITY
 
     def __init__(self, data, batch_size: int, seed: tuple[int, int]):
         self.data = data

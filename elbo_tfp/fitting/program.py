@@ -35,7 +35,8 @@ class Program:
     """One objective's step, its optimizer and their compiled loop."""
 
     def __init__(self, step: Step, optimizer, pick, capacity: int, jit_compile: bool):
-        self.step, self.pick, self.capacity = step, pick, capacity
+        self.step, self.pick = step, pick
+        self.capacity = min(capacity, _fitting(step.function.structured_outputs[1]))
         self.optimizer = optimizer
         with tf.init_scope():
             if not optimizer.built:
@@ -112,6 +113,14 @@ class Program:
         return tf.TensorArray(output.dtype, self.capacity, element_shape=output.shape)
 
 
+def _fitting(outputs) -> int:
+    """How many steps' records fit in memory."""
+    outputs = tf.nest.flatten(outputs)
+    nbytes = sum(part.dtype.size * (part.shape.num_elements() or 1) for part in outputs)
+    return max(1, _BYTES_PER_CALL // nbytes)
+
+
+_BYTES_PER_CALL = 2**26
 _FALLBACK = (
     "XLA cannot compile this objective ({}); fit runs it as a plain TensorFlow graph, "
     "which is slower. Pass jit_compile=False to say that this is meant."

@@ -11,6 +11,8 @@ The rule: shard r of step t draws with `fold_in(fold_in(seed, t), r)`.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -24,12 +26,17 @@ def step_seeds(seed: tuple[int, int], first: int, count: int, shards: int):
     """Seeds of steps `first` to `first + count - 1`, `[count, shards, 2]` int32."""
     steps = np.arange(first, first + count, dtype=np.int64).astype(np.int32)
     step_seeds = np.empty([count, 2], np.int32)
-    step_seeds[:, 0] = _hash(np.asarray([seed], np.int32))
+    step_seeds[:, 0] = _hash_one(tuple(seed))
     step_seeds[:, 1] = steps
     seeds = np.empty([count, shards, 2], np.int32)
     seeds[..., 0] = _hash(step_seeds)[:, None]
     seeds[..., 1] = np.arange(shards)
     return seeds
+
+
+@functools.lru_cache(64)
+def _hash_one(seed: tuple[int, int]) -> np.ndarray:
+    return _hash(np.asarray([seed], np.int32))
 
 
 def _hash(seeds: np.ndarray) -> np.ndarray:

@@ -210,7 +210,7 @@ def test_ctrl_c_returns_what_there_is(tmp_path):
     result = fit(
         objective, num_steps=10**7, seed=0, checkpoint_dir=tmp_path, resume=True
     )
-    assert result.interrupted and not result.converged
+    assert result.interrupted
     assert 0 < result.steps == len(result.elbo) < 10**7
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     more = fit(objective, num_steps=5, init=result)
