@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import copy
 import importlib.machinery
 import importlib.util
@@ -26,6 +25,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import defaultdict
 from pathlib import Path
 
@@ -175,7 +175,9 @@ class Reach:
     def __init__(self, sources):
         import coverage
 
-        self.cover = coverage.Coverage(include=sources, data_file=None)
+        self.cover = coverage.Coverage(
+            include=sources, data_file=None, config_file=False
+        )
         self.seconds = {}
 
     def pytest_runtest_logstart(self, nodeid):
@@ -210,14 +212,17 @@ class Only:
 def in_child(work, limit):
     """Runs `work() -> exit code` in a forked child; the code, or None at the limit."""
     sys.stdout.flush()
+    errors = os.fdopen(os.dup(2), "w")
     pid = os.fork()
     if pid == 0:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        code = 3
-        with contextlib.suppress(BaseException):
+        try:
             code = int(work())
+        except BaseException:
+            print(traceback.format_exc()[-2_000:], file=errors, flush=True)
+            code = 3
         os._exit(code)
     end = time.monotonic() + limit
     while time.monotonic() < end:
@@ -231,6 +236,7 @@ def in_child(work, limit):
 
 
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 
 def measure(sources, tests, store):
