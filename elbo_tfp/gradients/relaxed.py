@@ -12,7 +12,7 @@ from elbo_tfp import draws as _draws
 from elbo_tfp.bounds.renyi import finite_number
 from elbo_tfp.gradients.common import both_sizes, estimate, objective
 from elbo_tfp.gradients.pathwise import along_path, slope_in_z
-from elbo_tfp.types import Estimate, fold_in
+from elbo_tfp.types import Estimate, fold_in, number
 
 tfd = tfp.distributions
 
@@ -141,7 +141,7 @@ def _soften(q, z, temperature, seed):
     log_time = tf.where(corners > 0.5, first, later)
     # noise of Gumbel's law, independent of the parameters
     gumbel = tf.stop_gradient(-log_time - log_masses)
-    soft = tf.nn.softmax((log_masses + gumbel) / tf.cast(temperature, z.dtype))
+    soft = tf.nn.softmax((log_masses + gumbel) / number(temperature, z.dtype))
     return soft if q.one_hot else soft[..., 1]
 
 

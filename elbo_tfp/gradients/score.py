@@ -11,7 +11,7 @@ import tensorflow as tf
 from elbo_tfp import bounds
 from elbo_tfp import draws as _draws
 from elbo_tfp.gradients.common import both_sizes, estimate, is_number, objective
-from elbo_tfp.types import Estimate
+from elbo_tfp.types import Estimate, number
 
 
 def score_function(
@@ -60,7 +60,7 @@ def score_function(
         signal = bounds.iwae(draws, axis=1)
     # grad E[f] = E[(f - b) grad sum_k log q(z_k) + grad f]
     score = tf.reduce_sum(_log_q_in_full(draws, surrogate_posterior), 1)
-    centred = tf.stop_gradient(signal - tf.cast(baseline, signal.dtype))
+    centred = tf.stop_gradient(signal - number(baseline, signal.dtype))
     surrogate = tf.reduce_mean(centred * score + signal, 0)
     return estimate(draws, surrogate, kl_weight, free_bits)
 
@@ -128,11 +128,11 @@ def _signal(draws, kl_weight, free_bits):
         return draws.log_weights
     bounds.elbo(draws, kl_weight=kl_weight, free_bits=free_bits)  # checks
     rate = draws.log_q - draws.log_prior
-    beta = tf.cast(kl_weight, rate.dtype)
+    beta = number(kl_weight, rate.dtype)
     if not is_number(free_bits, 0.0):
         # below the floor the rate exerts no pull
         beta *= tf.cast(
-            tf.reduce_mean(rate) > tf.cast(free_bits, rate.dtype), rate.dtype
+            tf.reduce_mean(rate) > number(free_bits, rate.dtype), rate.dtype
         )
     return draws.log_likelihood - beta * rate
 

@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.families.base import positive
 from elbo_tfp.models import counts
+from elbo_tfp.types import number
 
 tfd = tfp.distributions
 
@@ -151,7 +152,7 @@ def gaussian(event_shape, scale=1.0, *, dtype=tf.float32) -> Likelihood:
             "expected scale to be a positive number, 'shared' or 'per_dimension'; got "
             f"{scale!r}."
         )
-    return Likelihood(lambda m: tfd.Normal(m, tf.cast(scale, m.dtype)), 1, **fields)
+    return Likelihood(lambda m: tfd.Normal(m, number(scale, m.dtype)), 1, **fields)
 
 
 def discretized_logistic(event_shape, num_values: int) -> Likelihood:
