@@ -56,7 +56,9 @@ def test_options_reach_the_estimator(problem):
     pairs = gradients.per_sample(
         gradients.sticking_the_landing, *problem, num_samples=2, sample_size=3, seed=5
     )
-    expected = one(gradients.sticking_the_landing, problem, fold_in(5, 1), sample_size=3)
+    expected = one(
+        gradients.sticking_the_landing, problem, fold_in(5, 1), sample_size=3
+    )
     np.testing.assert_allclose(pairs[0][1], expected[0], rtol=1e-10)
 
 
