@@ -5,7 +5,7 @@ from __future__ import annotations
 from elbo_tfp.interactive.figure import Axis, Band, Curve, Mark, Slider, SliderFigure
 
 
-def tug_of_war(x=2.0, noise_scale=0.5, *, mean=0.0, scale=1.0) -> SliderFigure:
+def tug_of_war(x=2.0, noise_scale=0.5, *, mean=0.5, scale=0.8) -> SliderFigure:
     """Move q between the prior and the likelihood, under a KL weight of your choice.
 
     The model is z ~ N(0, 1), x given z ~ N(z, t^2). The likelihood pulls q to x and
@@ -30,7 +30,7 @@ def tug_of_war(x=2.0, noise_scale=0.5, *, mean=0.0, scale=1.0) -> SliderFigure:
         sliders=[
             Slider("mean", "mean of q", -3.0, 3.0, mean),
             Slider("scale", "scale of q", 0.1, 2.0, scale),
-            Slider("beta", "KL weight β", 0.1, 8.0, 1.0, 0.1),
+            Slider("beta", "weight β", 0.1, 8.0, 1.0, 0.1),
         ],
         constants={"datum": x, "t": noise_scale},
         quantities=_QUANTITIES,
