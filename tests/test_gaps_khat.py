@@ -1,0 +1,130 @@
+"""k-hat on weights of known tails, and variational simulation-based calibration."""
+
+import builtins
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import elbo_tfp as et
+from elbo_tfp import gaps
+from tests.statistics import says
+
+tfd = tfp.distributions
+
+
+def test_k_hat_is_the_shape_of_a_pareto_tail():
+    rng = np.random.default_rng(0)
+    shapes = np.array([0.2, 0.5, 0.9])
+    # w = u^-k has a Pareto tail of shape k exactly
+    log_weights = -shapes * np.log(rng.random([40, 10_000, 3]))
+    found = np.mean([gaps.k_hat(run + 700.0) for run in log_weights], 0)
+    # over 40 runs the error is about 0.02; a shape off by 0.15 would show
+    np.testing.assert_allclose(found, shapes, atol=0.07)
+
+
+def test_k_hat_of_draws_and_of_scalars():
+    model = et.models.normal_normal()
+    q = tfd.Normal([0.5, 0.5], [0.8, 0.3])
+    draws = et.draw(model.log_joint(tf.ones([2])), q, 4_000, seed=0)
+    found = gaps.k_hat(draws)
+    assert found.shape == (2,) and found[0] < 0.5 and found[1] > 0.7
+    assert gaps.k_hat(draws.log_weights[:, 0]).shape == ()
+    np.testing.assert_allclose(gaps.k_hat(draws.log_weights), found)
+
+
+def test_k_hat_says_what_it_needs(monkeypatch):
+    with says("at least 100 samples", "(99, 2)", "sample_size"):
+        gaps.k_hat(np.zeros([99, 2]))
+    with says("without NaN"):
+        gaps.k_hat(np.full([200], np.nan))
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("arviz_stats"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with says("arviz-stats", "pip install arviz-stats"):
+        gaps.k_hat(np.zeros([200]))
+
+
+def calibrated(shift=0.0, factor=1.0, **kwargs):
+    model = et.models.normal_normal(dtype=tf.float64)
+
+    def surrogate(x):
+        exact = model.posterior(x)
+        return tfd.Normal(exact.loc + shift, factor * exact.scale)
+
+    return gaps.vsbc(model, surrogate, seed=0, **kwargs)
+
+
+def test_vsbc_sees_a_shifted_centre_and_only_that():
+    fair = calibrated()
+    assert fair.probabilities.shape == (200, 1) and fair.p_value > 0.05
+    assert abs(fair.mean - 0.5) < 4 * (1 / 12 / 200) ** 0.5
+    # too narrow, but centred: still symmetric
+    assert calibrated(factor=0.4).p_value > 0.05
+    low = calibrated(shift=-0.5)
+    assert low.p_value < 0.01 and low.mean > 0.6
+    assert calibrated(shift=0.5).mean < 0.4
+
+
+def test_vsbc_false_alarms_are_as_rare_as_they_claim():
+    model = et.models.normal_normal(dtype=tf.float64)
+    values = [
+        gaps.vsbc(
+            model,
+            model.posterior,
+            num_simulations=50,
+            sample_size=50,
+            num_flips=99,
+            seed=s,
+        ).p_value[0]
+        for s in range(60)
+    ]
+    # P(p <= 0.1) = 0.1: more than 16 of 60 happen once in 10,000 times
+    assert np.sum(np.array(values) <= 0.1) <= 16
+    assert np.mean(values) < 0.75
+
+
+def test_vsbc_of_a_structure_and_its_errors():
+    joint = tfd.JointDistributionNamed(
+        {"a": tfd.Normal(0.0, 1.0), "b": tfd.Sample(tfd.Normal(0.0, 1.0), 2)}
+    )
+    model = et.LatentVariableModel(
+        joint, lambda z: tfd.Independent(tfd.Normal(z["a"][..., None] + z["b"], 1.0), 1)
+    )
+
+    def prior(x):
+        return tfd.JointDistributionNamed(
+            {
+                "a": tfd.Normal(tf.zeros(len(x)), 1.0),
+                "b": tfd.Independent(tfd.Normal(tf.zeros([len(x), 2]), 1.0), 1),
+            }
+        )
+
+    found = gaps.vsbc(model, prior, num_simulations=100, seed=1)
+    assert found.probabilities.shape == (100, 3) and found.p_value.shape == (3,)
+    with says("(200,)", "(500,)", "one member per simulation"):
+        gaps.vsbc(et.models.normal_normal(), lambda x: tfd.Normal(0.0, 1.0), seed=0)
+    with says("global prior"):
+        gaps.vsbc(
+            et.LatentVariableModel(
+                tfd.Normal(0.0, 1.0),
+                lambda z, w: tfd.Normal(z + w, 1.0),
+                tfd.Normal(0.0, 1.0),
+            ),
+            None,
+            seed=0,
+        )
+
+
+def test_ties_count_half():
+    model = et.LatentVariableModel(
+        tfd.Deterministic(tf.zeros([])), lambda z: tfd.Normal(z, 1.0)
+    )
+    found = gaps.vsbc(model, lambda x: tfd.Deterministic(tf.zeros(len(x))), seed=0)
+    np.testing.assert_array_equal(found.probabilities, 0.5)
+    assert found.p_value == 1
