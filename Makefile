@@ -53,10 +53,18 @@ lint: .venv/.installed  ## ruff on code and notebooks, codespell on prose
 browser: .venv/.installed  ## look at the built pages with Chromium; screenshots too
 	@$(PY) -m tools.log $(LOG)/browser.txt $(PY) -m tools.browser --screens _build/screens
 
-bench: .venv/.installed  ## timings against other libraries (never part of the tests)
-	@if ls benchmarks/*.py >/dev/null 2>&1; then \
-		for f in benchmarks/[a-z]*.py; do echo "$$f"; $(PY) $$f || exit 1; done; \
-	else echo "There are no benchmarks yet."; fi
+BENCHMARKS := $(filter-out benchmarks/harness.py benchmarks/__init__.py, \
+	$(wildcard benchmarks/[a-z]*.py))
+
+bench: .venv/.installed .venv-bench/.installed  ## timings against other libraries
+	@for f in $(BENCHMARKS); do echo "$$f"; $(PY) $$f || exit 1; done
+
+.venv-bench/.installed: .venv/.installed benchmarks/requirements.txt
+	@echo "Creating .venv-bench for the libraries to compare with ..."
+	@$(PY) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet \
+		--requirement benchmarks/requirements.txt
+	@touch $@
 
 venv: .venv/.installed  ## only the environment
 	@echo "The environment is ready: .venv/bin/python"
@@ -64,6 +72,6 @@ venv: .venv/.installed  ## only the environment
 .venv/.installed: requirements.txt tools/venv.sh
 	@sh tools/venv.sh
 
-clean:  ## remove everything that is made, except .venv
+clean:  ## remove everything that is made, except the environments
 	rm -rf _build .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
 	find elbo_tfp tests tools book -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+"""The problems in NumPyro's SVI: `svi.update` in one compiled scan per run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import problem as p
+from harness import serve
+from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer.autoguide import AutoNormal
+
+NAMES = ("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4")
+
+
+def vae(name):
+    size = p.SIZES[name]
+    x, rng = jnp.asarray(p.data(size)), np.random.default_rng(0)
+    start = dict(zip(NAMES, p.weights(size), strict=True))
+
+    def dense(value, w, b):
+        return value @ numpyro.param(w, start[w]) + numpyro.param(b, start[b])
+
+    def model(batch):
+        with numpyro.plate("data", size.batch):
+            prior = dist.Normal(0.0, 1.0).expand([size.latents]).to_event(1)
+            z = numpyro.sample("z", prior)
+            logits = dense(jax.nn.relu(dense(z, "w3", "b3")), "w4", "b4")
+            numpyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=batch)
+
+    def guide(batch):
+        h = dense(jax.nn.relu(dense(batch, "w1", "b1")), "w2", "b2")
+        loc, scale = h[:, : size.latents], jax.nn.softplus(h[:, size.latents :])
+        with numpyro.plate("data", size.batch):
+            numpyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+    svi = SVI(model, guide, numpyro.optim.Adam(p.RATE_VAE), Trace_ELBO())
+
+    @jax.jit
+    def chunk(state, rows):
+        return jax.lax.scan(lambda state, row: svi.update(state, x[row]), state, rows)
+
+    state = [svi.init(jax.random.key(0), x[: size.batch])]
+
+    def run():
+        state[0], loss = chunk(state[0], p.rows(rng, size, size.steps))
+        return size.steps, -np.asarray(loss) / size.batch
+
+    return run
+
+
+def schools():
+    def model():
+        mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
+        tau = numpyro.sample("tau", dist.HalfCauchy(5.0))
+        with numpyro.plate("schools", 8):
+            eta = numpyro.sample("eta", dist.Normal(0.0, 1.0))
+            numpyro.sample("y", dist.Normal(mu + tau * eta, p.SIGMA), obs=p.Y)
+
+    optimizer = numpyro.optim.Adam(p.RATE_SCHOOLS)
+    svi = SVI(model, AutoNormal(model), optimizer, Trace_ELBO(num_particles=p.SAMPLES))
+    state = [svi.init(jax.random.key(0))]
+
+    @jax.jit
+    def chunk(state):
+        step = lambda state, _: svi.update(state)  # noqa: E731
+        return jax.lax.scan(step, state, length=p.SCHOOL_STEPS)
+
+    def run():
+        state[0], loss = chunk(state[0])
+        return p.SCHOOL_STEPS, -np.asarray(loss)
+
+    return run
+
+
+if __name__ == "__main__":
+    name, _ = p.asked()
+    serve(schools() if name == "schools" else vae(name))

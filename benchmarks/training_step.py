@@ -1,0 +1,121 @@
+"""Training steps side by side: two VAEs, eight schools, and TFP-built surrogates.
+
+    python benchmarks/training_step.py [--rounds 5] [--problem small] [--library Pyro]
+
+Every library solves the same problem (steps/problem.py) in the fastest form that its
+documentation shows, in a process of its own; runs are interleaved (harness.py). A run
+is one call of the library's training loop. "first s" is what the first call costs
+beyond a later one: tracing and compiling. "ratio" is the median over rounds of a
+library's time / elbo_tfp's: above 1, elbo_tfp is faster. The ELBO says whether all did
+the same work; the libraries have not all taken equally many steps when it is read.
+
+All libraries get as many threads: two for the large VAE, one elsewhere (a small step
+gains nothing from a second one, and eager libraries lose). In the last two problems a
+run is a whole fit, compiling included.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import harness
+
+VAE = {
+    "elbo_tfp": (harness.OURS, "elbo_tfp", ""),
+    "JAX, optax": (harness.PEERS, "jax", ""),
+    "NumPyro SVI": (harness.PEERS, "numpyro", ""),
+    "Pyro SVI": (harness.PEERS, "pyro", ""),
+    "Pyro SVI, JitTrace_ELBO": (harness.PEERS, "pyro", "jit"),
+    "PyTorch": (harness.PEERS, "torch", "fused"),
+    "PyTorch, torch.compile": (harness.PEERS, "torch", "compiled"),
+    "Keras fit": (harness.OURS, "keras", ""),
+    "TFP minimize": (harness.OURS, "tfp", ""),
+}
+SCHOOLS = {name: row for name, row in VAE.items() if name != "TFP minimize"}
+SURROGATE = {
+    "elbo_tfp": (harness.OURS, "surrogate", "fit"),
+    "TFP fit_surrogate_posterior, XLA": (harness.OURS, "surrogate", "jit"),
+    "TFP fit_surrogate_posterior": (harness.OURS, "surrogate", "graph"),
+}
+PROBLEMS = {
+    "small": VAE,
+    "large": {
+        **VAE,
+        "matrix products, PyTorch": (harness.PEERS, "torch", "products"),
+        "matrix products, TensorFlow": (harness.OURS, "tfp", "products"),
+        "matrix products, XLA": (harness.OURS, "tfp", "products-xla"),
+    },
+    "schools": {
+        **SCHOOLS,
+        "elbo_tfp, mean_field_for(joint)": (harness.OURS, "elbo_tfp", "joint"),
+        "TFP fit_surrogate_posterior": (harness.OURS, "tfp", ""),
+    },
+    "joint": SURROGATE,
+    "autobatched": SURROGATE,
+}
+TITLES = {
+    "small": "VAE 64-64-2, batch 100",
+    "large": "VAE 784-400-20, batch 128",
+    "schools": "Eight schools, mean-field, 16 samples",
+    "joint": "Surrogate built by TFP for a joint; 10,000 steps, compiling included",
+    "autobatched": "The same for an AutoBatched joint",
+}
+
+
+def measure(problem: str, chosen, rounds: int, threads: int) -> dict:
+    """All runs of one problem, with the environment they were made in."""
+    workers = []
+    try:
+        for name, (python, script, variant) in PROBLEMS[problem].items():
+            if not chosen or any(part in name for part in (*chosen, "elbo_tfp")):
+                workers += _start(name, python, script, (problem, variant), threads)
+        found = harness.environment(workers)
+        runs = harness.interleave(workers, rounds, _say)
+    finally:
+        for worker in workers:
+            worker.close()
+    runs = {name: [run._asdict() for run in done] for name, done in runs.items()}
+    return {"environment": {**found, "threads": threads}, "runs": runs}
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _start(name, python, script, arguments, threads) -> list:
+    script = harness.HERE / "steps" / f"with_{script}.py"
+    try:
+        return [harness.Worker(name, python, script, arguments, threads)]
+    except (OSError, RuntimeError) as error:
+        _say(f"  left out: {name}: {error}")
+        return []
+
+
+def report(problem: str, measured: dict) -> str:
+    """A table with its title."""
+    runs = {n: [harness.Run(**r) for r in rs] for n, rs in measured["runs"].items()}
+    table = harness.table(harness.summarize(runs, "elbo_tfp"))
+    return f"\n{TITLES[problem]}\n{table}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="of every library")
+    parser.add_argument("--problem", choices=PROBLEMS, action="append")
+    parser.add_argument("--library", action="append", help="part of a name; repeatable")
+    parser.add_argument("--save", default="training_step", help="name of the JSON")
+    asked = parser.parse_args()
+    stored = {}
+    for problem in asked.problem or PROBLEMS:
+        print(f"\n{problem}:", flush=True)
+        threads = asked.threads or (2 if problem == "large" else 1)
+        found = measure(problem, asked.library, asked.rounds, threads)
+        print(harness.describe(found["environment"]))
+        print(report(problem, found), flush=True)
+        stored[problem] = found
+        harness.save(asked.save, stored)
+
+
+if __name__ == "__main__":
+    main()
