@@ -8,8 +8,9 @@ lies below the evidence. Everything here is a small function of draws from q:
     et.bounds.elbo(draws)          # nats, one number per datum
 
 One folder answers one question: `models` (what is p?), `families` (what may q be?),
-`bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `codes` (how
-many bits is that?).
+`bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `marginals`
+(what can be integrated exactly?), `gaps` (how far below am I?), `codes` (how many bits
+is that?).
 """
 
 from elbo_tfp import (
@@ -21,6 +22,7 @@ from elbo_tfp import (
     gaps,
     gradients,
     interactive,
+    marginals,
     models,
     plots,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "gradients",
     "interactive",
     "load",
+    "marginals",
     "models",
     "plots",
     "save",
