@@ -64,12 +64,17 @@ def encode_block(coding: Coding, x: np.ndarray) -> tuple[np.ndarray, int]:
     num = 2
     while True:
         try:
-            return _encode(coding, x, num), num
+            return push(coding, x, num), num
         except OutOfBits:
             num += 2
 
 
-def _encode(coding, x, num_initial):
+def push(coding: Coding, x: np.ndarray, num_initial: int) -> np.ndarray:
+    """The words of a stack that started with `num_initial` words and took x.
+
+    Raises:
+        OutOfBits: if the first z asks for more bits than there were.
+    """
     AnsCoder, Gaussian, table_model = stack()
     coder = AnsCoder(initial_words(num_initial), True)
     latent_model = Gaussian(-(coding.grid // 2), coding.grid // 2 - 1)
