@@ -78,6 +78,10 @@ def test_seeds_reproduce(seed):
     assert not np.array_equal(first, other)
 
 
+def test_one_sample_unless_asked_for_more():
+    assert et.draw(remembered_reduce, STANDARD, seed=0).z.shape == (1,)
+
+
 def test_a_seed_is_required():
     with pytest.raises(TypeError, match="seed"):
         et.draw(remembered_reduce, STANDARD)
@@ -277,6 +281,13 @@ def test_a_forgotten_reduce_is_an_error_at_every_sample_size(sample_size):
     et.draw(remembered_reduce, STANDARD, sample_size, seed=0)
 
 
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_no_number_of_data_passes_for_samples(size):
+    x = X[:size]
+    with says("sizes agree by chance"):
+        et.draw(lambda z: tfd.Normal(z, 1.0).log_prob(x), STANDARD, size, seed=0)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("size", [2, 5])
 def test_a_forgotten_reduce_is_an_error_when_the_graph_knows_no_sizes(
@@ -458,7 +469,15 @@ def test_sample_sizes_are_positive_ints(size):
         et.draw(remembered_reduce, STANDARD, size, seed=0)
 
 
-@pytest.mark.parametrize("q", [lambda x: STANDARD, (STANDARD, STANDARD), None])
+class NoDensity:
+    """It samples, and that is all."""
+
+    sample = STANDARD.sample
+
+
+@pytest.mark.parametrize(
+    "q", [lambda x: STANDARD, (STANDARD, STANDARD), None, NoDensity()]
+)
 def test_a_surrogate_that_cannot_sample_is_an_error(q):
     with says(
         "surrogate_posterior", "`sample` and `log_prob`", type(q).__name__, "encoder(x)"
