@@ -310,7 +310,7 @@ def test_linear_vae_on_iris_reaches_the_evidence_of_probabilistic_pca():
 def test_training_raises_the_bound_of_counts():
     x = et.data.digits().x_train[:256]
     model, encoder = models.vae(
-        64, 4, hidden=(32,), likelihood=models.beta_binomial(64, 16), seed=0
+        64, 4, hidden=(32,), likelihood=models.binomial(64, 16), seed=0
     )
     result = et.fit(
         lambda batch, seed: et.gradients.reparameterized(

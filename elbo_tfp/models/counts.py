@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.types import as_seed
+
 tfd, tfm = tfp.distributions, tfp.math
 _PROPERTIES = tfp.util.ParameterProperties
 
@@ -125,14 +127,17 @@ class BetaBinomial(_Counts):
         return _or_impossible(is_count(n)(x), log_prob)
 
     def _sample_n(self, n, seed=None):
-        tiny = np.finfo(self.dtype.as_numpy_dtype).tiny
-        size = 1 / self.dispersion
-        a, b = (
-            tf.maximum(tf.math.sigmoid(logits) * size, tiny)
-            for logits in (self.logits, -self.logits)
-        )
-        tosses = tfd.BetaBinomial(tf.cast(self.total_count, self.dtype), a, b)
-        return tosses.sample(n, seed=seed)
+        p, rho = tf.math.sigmoid(self.logits), self.dispersion
+        shape = tf.concat([[self.total_count, n], self.batch_shape_tensor()], 0)
+        u = tf.random.stateless_uniform(shape, as_seed(seed), dtype=self.dtype)
+
+        def one_ball(j, x):
+            # after x white balls among j, the next is white with this probability
+            white = (p + x * rho) / (1 + tf.cast(j, self.dtype) * rho)
+            return j + 1, x + tf.cast(tf.gather(u, j) < white, self.dtype)
+
+        start = (tf.constant(0), tf.zeros_like(u[0]))
+        return tf.while_loop(lambda j, x: j < self.total_count, one_ball, start)[1]
 
     def _mean(self):
         ones = tf.ones_like(self.dispersion)
@@ -203,9 +208,10 @@ def _urn(x, logits, rho, n):
     total = _firsts(x, logits, n)
     for j in range(1, n):  # unrolled: XLA fuses it into one pass over the data
         # factor j: (p + j rho) / (1 + j rho), or (q + (j - x) rho) / (1 + j rho)
-        black = tf.where(j > x, q + (j - x) * rho, 1.0)
-        ball = tf.where(j < x, p + j * rho, black)
-        total += tf.math.log(tf.maximum(ball / (1 + j * rho), tiny))
+        white = j < x
+        ball = tf.where(white, p, q) + tf.where(white, float(j), j - x) * rho
+        ball = tf.where(x == j, 1.0, ball)  # the first black one, in `_firsts`
+        total += tf.math.log(ball / (1 + j * rho) + tiny)
     return total
 
 
