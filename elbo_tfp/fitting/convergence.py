@@ -30,7 +30,7 @@ class Rise(NamedTuple):
 class Convergence:
     """Stops when a further rise can be ruled out.
 
-    With `rise`, its `standard_error` and `noise` as in `Rise`, converged means
+    With `rise`, its `standard_error` and `noise` as in `Rise`, converged means::
 
         max(rise, 0) + num_errors * standard_error
             < max(tolerance * noise, resolution * |mean|)
