@@ -198,7 +198,15 @@ def test_a_stream_is_checked():
         fit(lambda batch: v * batch, num_steps=4, data=bad, batch_size=5, seed=0)
 
 
-def test_ctrl_c_returns_what_there_is(tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal, also where the run was started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_returns_what_there_is(tmp_path, ctrl_c):
     v = tf.Variable(0.0)
 
     def objective(seed):
