@@ -12,6 +12,10 @@ def f(a, b: int = 2) -> bool:
     b += 1
     print(-a)
     return a * 3 if a is None else True
+
+
+def g():
+    return None
 '''
 
 
@@ -50,6 +54,10 @@ def test_texts_annotations_and_docstrings_stay():
     for text in made().values():
         assert text != original and '"""Text."""' in text and "-> bool" in text
     assert not [key for key in made() if key[0] == 5 and key[1] != "leave out raise"]
+
+
+def test_a_return_of_nothing_stays():
+    assert not [line for line, _ in made() if line >= 11]
 
 
 def test_a_mutated_module_is_what_is_imported(tmp_path, monkeypatch):

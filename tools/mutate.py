@@ -67,7 +67,10 @@ def changes(node):
         yield "turn the condition around", _negated
     if isinstance(node, ast.Constant):
         yield from _constants(node)
-    if isinstance(node, ast.Return) and node.value is not None:
+    if (
+        isinstance(node, ast.Return)
+        and getattr(node.value, "value", node.value) is not None
+    ):
         yield "return None", lambda n: ast.Return(ast.Constant(None))
     plain = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
     if plain or isinstance(node, (ast.Raise, ast.AugAssign)):
@@ -224,6 +227,7 @@ def in_child(work, limit):
             print(traceback.format_exc()[-2_000:], file=errors, flush=True)
             code = 3
         os._exit(code)
+    errors.close()
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -315,6 +319,8 @@ def report(options, lines, seconds):
         code = in_child(work, options.limit) if chosen else 0
         outcome = {0: "survived", None: "timed out"}.get(code, "killed")
         tally[outcome] += 1
+        if sum(tally.values()) % 20 == 0:
+            print(f"... {dict(tally)}", flush=True)
         if outcome != "killed":
             text = Path(source).read_text().splitlines()[line - 1].strip()
             print(f"{outcome}: {source}:{line}: {what}: {text}", flush=True)
