@@ -11,6 +11,7 @@ import hashlib
 
 import numpy as np
 
+from elbo_tfp.codes import latents
 from elbo_tfp.codes.distributions import Coding
 
 _SPARE = 64  # bits that must stay on the stack: its own state
@@ -83,7 +84,7 @@ def push(coding: Coding, x: np.ndarray, num_initial: int) -> np.ndarray:
         k = count * coding.latent_size
         mean, scale = coding.posterior(_padded(x[part], coding))
         # take z off the stack with q(z | x): -log2 q bits come back
-        z = coder.decode(latent_model, mean[:k], scale[:k])
+        z = latents.pop(coder, mean[:k], scale[:k], coding.grid)
         if coder.num_bits() < _SPARE:
             raise OutOfBits
         table = _table(coding, z, count, x.shape)
@@ -111,7 +112,10 @@ def decode_block(coding: Coding, words, num_initial, shape) -> np.ndarray | None
         x[part] = pixels.reshape(x[part].shape)
         mean, scale = coding.posterior(_padded(x[part], coding))
         # give the bits back: the stack is now as the sender found it
-        coder.encode_reverse(z, latent_model, mean[:k], scale[:k])
+        try:
+            latents.push(coder, z, mean[:k], scale[:k], coding.grid)
+        except latents.OutOfWindow:
+            return None
     # what is left must be the initial bits (and the word that seals them)
     rest = coder.get_compressed()
     start = np.append(initial_words(num_initial), np.uint32(1))

@@ -232,12 +232,14 @@ def _chain(first, rest):
 
 
 def _check_settings(**settings):
-    limits = {"block_size": 2**31, "batch_size": 2**20, "latent_bits": 20}
+    limits = {"block_size": (1, 2**31), "batch_size": (1, 2**20)}
+    limits["latent_bits"] = (2, 20)
     for name, value in settings.items():
         whole = hasattr(value, "__index__") and not isinstance(value, bool)
-        if not whole or not 1 <= value <= limits[name]:
+        low, high = limits[name]
+        if not whole or not low <= value <= high:
             raise ValueError(
-                f"expected {name} to be an int from 1 to {limits[name]}; got {value!r}."
+                f"expected {name} to be an int from {low} to {high}; got {value!r}."
             )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import elbo_tfp as et
-from elbo_tfp.codes import bitsback, code_length
+from elbo_tfp.codes import bitsback, code_length, latents
 from elbo_tfp.codes.distributions import prepare
 from tests.codes import toy
 
@@ -67,3 +67,37 @@ def test_missing_constriction_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(ImportError, match="pip install constriction"):
         bitsback.stack()
+
+
+def test_no_latent_comes_from_nowhere():
+    AnsCoder, _, _ = bitsback.stack()
+    rng, size = np.random.default_rng(0), 50_000
+    words = rng.integers(2**32, size=size, dtype=np.uint32)
+    coder, grid = AnsCoder(words, True), 4096
+    mean = rng.integers(-16 * 900, 16 * 900, size) / 16
+    scale = 2.0 ** rng.integers(-2, 9, size)
+    z = latents.pop(coder, mean, scale, grid)
+    far = np.abs(z - mean) / scale
+    # with one window of 4,096 points, 12 of them would lie anywhere
+    assert np.abs(z).max() < grid // 2
+    assert np.max(far - 0.5 / scale) <= 12 and np.mean(far > 6) < 1e-3
+    latents.push(coder, z, mean, scale, grid)
+    assert np.array_equal(coder.get_compressed()[:size], words)
+
+
+def test_windows_stay_on_the_grid():
+    AnsCoder, _, _ = bitsback.stack()
+    words = bitsback.initial_words(100)
+    for grid in (4, 16, 256):
+        coder = AnsCoder(words, True)
+        mean, scale = np.array([-500.0, 0.0, 500.0]), np.array([0.25, 1e3, 3.0])
+        z = latents.pop(coder, mean, scale, grid)
+        assert z.min() >= -(grid // 2) and z.max() <= grid // 2 - 1
+        latents.push(coder, z, mean, scale, grid)
+        assert np.array_equal(coder.get_compressed()[:100], words)
+
+
+def test_a_latent_outside_its_window_is_noticed():
+    coder = bitsback.stack()[0](bitsback.initial_words(4), True)
+    with pytest.raises(latents.OutOfWindow):
+        latents.push(coder, np.array([90]), np.array([0.0]), np.array([1.0]), 256)

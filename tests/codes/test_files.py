@@ -193,7 +193,7 @@ def test_wrong_data(model, x, message):
 
 
 @pytest.mark.parametrize(
-    "name,value", [("block_size", 0), ("batch_size", 1.5), ("latent_bits", 40)]
+    "name,value", [("block_size", 0), ("batch_size", 1.5), ("latent_bits", 1)]
 )
 def test_wrong_settings(model, name, value):
     with says(f"expected {name} to be an int", str(value)):
