@@ -121,17 +121,15 @@ def evidence(
 
 def _importance(problem, sample_size, chunk_size, jit_compile, seed):
     problem.require_start('"importance"')
-
-    def log_weights(seed, size):
-        draws = _draws.draw(problem.target, problem.start, size, seed=seed)
-        return draws.log_weights, None
-
+    log_weights, arguments, programs = problem.weigher(jit_compile)
     mean, _ = log_mean(
         log_weights,
         _checked(sample_size),
         problem.chunk(sample_size, chunk_size),
         seed,
         jit_compile,
+        arguments=arguments,
+        programs=programs,
     )
     _warn_if_collapsed(mean, sample_size)
     return mean

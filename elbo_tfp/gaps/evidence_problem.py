@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.draws import draw
 from elbo_tfp.families.joint import _bijector
+from elbo_tfp.fitting import cache
 from elbo_tfp.targets import call_target
 from elbo_tfp.types import as_seed
 
-tfb = tfp.bijectors
+tfb, tfd = tfp.bijectors, tfp.distributions
 _ROWS = 4_096
 
 
@@ -63,11 +65,62 @@ class Problem(NamedTuple):
                 "which knows no prior to draw from; got None."
             )
 
+    def weigher(self, jit_compile):
+        """A function that makes log-weights, its arguments, and a place for programs.
+
+        Where model and q can be told apart from the data, both x and q are arguments,
+        so that another call on the same model compiles nothing.
+        """
+        start, model = self.start, getattr(self.target, "model", None)
+        from_prior = isinstance(start, Repeated)
+        passed = isinstance(start, tf.__internal__.CompositeTensor)
+        if model is None or not (from_prior or passed):
+            return self._log_weights, (), None
+
+        def log_weights(seed, size, x, *q):
+            begin = _quick(q[0], jit_compile) if q else start
+            problem = self._replace(target=model.log_joint(x), start=begin)
+            return problem._log_weights(seed, size)
+
+        arguments = (self.target.x,) if from_prior else (self.target.x, start)
+        return log_weights, arguments, _programs(model, self.batch)
+
+    def _log_weights(self, seed, size):
+        return draw(self.target, self.start, size, seed=seed).log_weights, None
+
     def chunk(self, sample_size, chunk_size):
         """How many draws to hold at once."""
         count = tf.TensorShape(self.batch).num_elements()
         chosen = chunk_size or max(1, _ROWS // max(count, 1))
         return min(int(chosen), int(sample_size))
+
+
+class _QuickNormals:
+    """Independent normals whose noise comes from Threefry.
+
+    Compiled for a CPU, TensorFlow's default generator takes three to four times as
+    long, and drawing is half of the work. Threefry has no kernel outside XLA.
+    """
+
+    def __init__(self, distribution):
+        self._distribution, self.log_prob = distribution, distribution.log_prob
+
+    def sample(self, sample_shape, *, seed):
+        """Draws `sample_shape` + batch + event."""
+        base = self._distribution.distribution
+        loc, scale = base.loc, base.scale
+        batch = tf.broadcast_dynamic_shape(tf.shape(loc), tf.shape(scale))
+        static = tf.broadcast_static_shape(loc.shape, scale.shape)
+        shape = tf.concat([sample_shape, batch], 0)
+        noise = tf.random.stateless_normal(
+            shape, as_seed(seed), dtype=loc.dtype, alg="threefry"
+        )
+        return loc + scale * tf.ensure_shape(noise, [*sample_shape, *static])
+
+
+def _quick(q, jit_compile):
+    plain = isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
+    return _QuickNormals(q) if plain and jit_compile else q
 
 
 class Repeated:
@@ -180,6 +233,16 @@ def _of_model(model, x, surrogate_posterior):
     batch = tuple(target.x.shape[: target.x.shape.rank - event.rank])
     start = surrogate_posterior or Repeated(prior, batch)
     return Problem(target, start, prior, batch)
+
+
+def _programs(model, batch):
+    """The programs that were compiled for a model as it is now; they die with it."""
+    refers = cache._referenced(model._likelihood) + cache._referenced(model._prior)
+    key = (batch, *map(cache._identity, [model._prior, *refers]))
+    store = model.__dict__.setdefault("_evidence_programs", {})
+    while len(store) >= 8 and key not in store:
+        store.pop(next(iter(store)))
+    return store.setdefault(key, (refers, {}))[1]
 
 
 def _ranks(shapes):

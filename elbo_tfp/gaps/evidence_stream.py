@@ -21,16 +21,28 @@ class Mean(NamedTuple):
     """(sum w)^2 / sum w^2, `[B]`."""
 
 
-def log_mean(log_weights, sample_size, chunk_size, seed, jit_compile=True):
+def log_mean(
+    log_weights,
+    sample_size,
+    chunk_size,
+    seed,
+    jit_compile=True,
+    *,
+    arguments=(),
+    programs=None,
+):
     """Averages weights in constant memory.
 
     Args:
-        log_weights: a function `(seed, size) -> (log-weights [size, B], aside)`, where
-            `aside` is a tensor to be averaged over chunks, or None.
+        log_weights: a function `(seed, size, *arguments) -> (log-weights [size, B],
+            aside)`, where `aside` is a tensor to be averaged over chunks, or None.
         sample_size: K.
         chunk_size: how many weights are made at once; the last chunk is cut.
         seed: stateless; chunk number i uses `fold_in(seed, i)`.
         jit_compile: whether to compile with XLA.
+        arguments: what may differ between calls of one compiled program: tensors and
+            distributions that TFP can pass as such.
+        programs: a dict to keep the program in, or None.
 
     Returns:
         A `Mean`, and the average of `aside`.
@@ -38,38 +50,50 @@ def log_mean(log_weights, sample_size, chunk_size, seed, jit_compile=True):
     Raises:
         ValueError: if a log-weight is NaN or plus infinity.
     """
+    programs, key = {} if programs is None else programs, (sample_size, chunk_size)
+    if (key, jit_compile) not in programs:
+        program = _program(log_weights, sample_size, chunk_size)
+        programs[key, jit_compile] = tf.function(
+            program, jit_compile=jit_compile, autograph=False
+        )
+    top, first, second, aside = programs[key, jit_compile](seed, *arguments)
+    return _finished(top, first, second, sample_size), aside
+
+
+def _program(log_weights, sample_size, chunk_size):
+    """(seed, *arguments) -> the sums that `_finished` needs, and the mean aside."""
     chunks = -(-sample_size // chunk_size)
 
-    def one(number, seed):
-        found, aside = log_weights(fold_in(seed, number), chunk_size)
+    def one(number, seed, *arguments):
+        found, aside = log_weights(fold_in(seed, number), chunk_size, *arguments)
         kept = number * chunk_size + tf.range(chunk_size) < sample_size
         kept = tf.reshape(kept, [-1, *[1] * (found.shape.rank - 1)])
         lowest = tf.constant(-np.inf, found.dtype)
         aside = tf.zeros([], found.dtype) if aside is None else aside
         return tf.where(kept, found, lowest), aside
 
-    def start(seed):
-        shapes = tf.function(one).get_concrete_function(
-            tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)
-        )
+    def start(seed, *arguments):
+        def traced(number):
+            return one(number, seed, *arguments)
+
+        traced = tf.function(traced, autograph=False)
+        shapes = traced.get_concrete_function(tf.TensorSpec([], tf.int32))
         found, aside = shapes.structured_outputs
         zero = tf.zeros(found.shape[1:], found.dtype)
         return zero - np.inf, zero, zero, tf.zeros(aside.shape, aside.dtype)
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def run(seed):
+    def run(seed, *arguments):
         def body(number, top, first, second, total):
-            found, aside = one(number, seed)
+            found, aside = one(number, seed, *arguments)
             return number + 1, *_merged(top, first, second, found), total + aside
 
-        state = (tf.constant(0), *start(seed))
+        state = (tf.constant(0), *start(seed, *arguments))
         *_, top, first, second, total = tf.while_loop(
             lambda number, *_: number < chunks, body, state
         )
         return top, first, second, total / chunks
 
-    top, first, second, aside = run(seed)
-    return _finished(top, first, second, sample_size), aside
+    return run
 
 
 def _merged(top, first, second, found):
