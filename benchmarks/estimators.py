@@ -7,8 +7,8 @@ importance-weighted bound of a linear-Gaussian model, a mixture whose classes ar
 out, and a model of binary latents that only score-function estimators can climb. Each
 library runs in a process of its own, the processes of a round one after the other, and
 the rounds interleave the libraries, so that a busy machine slows all alike. A process
-compiles, warms up, then times gradients in its library's fastest loop and measures
-their variance.
+compiles, warms up, then times its library's fastest loop 20 times, of which the
+quickest counts, and measures the variance of the gradients.
 
 What counts is the work that buys precision, `variance * seconds per gradient`: the
 seconds needed for a gradient of unit variance. Columns give medians over the rounds

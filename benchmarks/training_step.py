@@ -48,6 +48,7 @@ PROBLEMS = {
     "schools": {
         **SCHOOLS,
         "elbo_tfp, mean_field_for(joint)": (harness.OURS, "elbo_tfp", "joint"),
+        "NumPyro svi.run": (harness.PEERS, "numpyro", "run"),
         "TFP fit_surrogate_posterior": (harness.OURS, "tfp", ""),
     },
     "joint": SURROGATE,

@@ -75,7 +75,8 @@ def schools():
 
         return jax.lax.scan(step, state, length=p.SCHOOL_STEPS)
 
-    q = (jnp.zeros(10), jnp.full(10, jnp.log(0.1)))
+    # float32 from the start: a weak type would compile a second time
+    q = (jnp.zeros(10), jnp.full(10, np.log(0.1), jnp.float32))
     state = [q, optimizer.init(q), jax.random.key(0)]
 
     def run():

@@ -1,4 +1,8 @@
-"""The problems in Keras 3's own `fit`: XLA, many steps per execution."""
+"""The problems in Keras 3's own `fit`: XLA, all steps of a run in one execution.
+
+Batches come from a `tf.data` pipeline of row numbers: a third of the time of arrays
+with `shuffle=True`, since an execution then need not end with an epoch.
+"""
 
 import keras
 import numpy as np
@@ -25,7 +29,7 @@ class Trained(keras.Model):
             loss = self.loss_of(batch)
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply(gradients, self.trainable_weights)
-        return {"loss": loss}
+        return {"negative_elbo": loss}
 
 
 class Vae(Trained):
@@ -67,17 +71,26 @@ class Schools(Trained):
         return tf.reduce_mean(tf.reduce_sum(log_normal(z, loc, scale), -1) - log_p)
 
 
-def run_of(model, x, batch, epochs, rate):
-    steps = len(x) // batch
-    model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        jit_compile=True,
-        steps_per_execution=steps,
-    )
+def shuffled(x, batch, epochs):
+    """Batches of `x`, in a fresh order every epoch."""
+    x, num_data = tf.constant(x), len(x)
+
+    def order(epoch):
+        seed = tf.stack([epoch, 0])
+        rows = tf.random.experimental.stateless_shuffle(tf.range(num_data), seed)
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(rows, [-1, batch]))
+
+    rows = tf.data.Dataset.range(epochs).flat_map(order)
+    return rows.map(lambda row: tf.gather(x, row)).prefetch(8)
+
+
+def run_of(model, batches, steps, rate):
+    optimizer = keras.optimizers.Adam(rate)
+    model.compile(optimizer=optimizer, jit_compile=True, steps_per_execution=steps)
 
     def run():
-        told = model.fit(x, batch_size=batch, epochs=epochs, verbose=0)
-        return steps * epochs, -np.array(told.history["loss"])
+        told = model.fit(batches, steps_per_epoch=steps, verbose=0)
+        return steps, -np.array(told.history["negative_elbo"])
 
     return run
 
@@ -85,11 +98,12 @@ def run_of(model, x, batch, epochs, rate):
 def main():
     name, _ = p.asked()
     if name == "schools":
-        x = np.zeros([p.SCHOOL_STEPS // 10, 1], np.float32)
-        return run_of(Schools(), x, 1, 1, p.RATE_SCHOOLS)
+        steps = p.SCHOOL_STEPS // 4
+        return run_of(Schools(), tf.data.Dataset.range(steps), steps, p.RATE_SCHOOLS)
     size = p.SIZES[name]
-    epochs = max(1, size.epochs // 4)
-    return run_of(Vae(size), p.data(size), size.batch, epochs, p.RATE_VAE)
+    size = size._replace(epochs=max(1, size.epochs // 4))
+    batches = shuffled(p.data(size), size.batch, size.epochs)
+    return run_of(Vae(size), batches, size.steps, p.RATE_VAE)
 
 
 if __name__ == "__main__":
