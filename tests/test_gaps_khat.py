@@ -33,6 +33,25 @@ def test_k_hat_of_draws_and_of_scalars():
     np.testing.assert_allclose(gaps.k_hat(draws.log_weights), found)
 
 
+def test_weights_of_an_exact_q_have_no_tail():
+    for dtype in (tf.float32, tf.float64):
+        model = et.models.normal_normal(dtype=dtype)
+        x = tf.constant([5.0, 1.0], dtype)
+        exact = model.posterior(x)
+        # the second datum's q is too narrow: k = 1 - s^2 / tau^2
+        q = tfd.Normal(exact.loc, exact.scale * tf.constant([1.0, 0.4], dtype))
+        found = gaps.k_hat(et.draw(model.log_joint(x), q, 20_000, seed=0))
+        assert found[0] == -np.inf and 0.6 < found[1] < 1, found
+    assert gaps.k_hat(np.zeros([100])) == -np.inf
+    # half of the draws weigh nothing; the others' tail is of shape 0.5
+    u = np.random.default_rng(0).random(10_000)
+    found = gaps.k_hat(np.where(u < 0.5, -np.inf, -0.5 * np.log(2 - 2 * u)))
+    assert 0.3 < found < 0.7
+    # differences that are small but real are a tail
+    small = 1e-9 * np.random.default_rng(0).standard_normal(1_000)
+    assert np.isfinite(gaps.k_hat(small))
+
+
 def test_k_hat_says_what_it_needs(monkeypatch):
     with says("at least 100 samples", "(99, 2)", "sample_size"):
         gaps.k_hat(np.zeros([99, 2]))
