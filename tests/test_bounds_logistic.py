@@ -152,3 +152,9 @@ def test_a_likelihood_that_is_not_log_concave_is_refused():
 def test_no_convergence_is_an_error():
     with pytest.raises(ValueError, match="after 2 steps"):
         compute("bohning", max_steps=2)
+
+
+def test_many_settings_draw_no_warning_about_retracing(caplog):
+    for num_nodes in range(20, 27):
+        compute("full", num_nodes=num_nodes)
+    assert "retracing" not in caplog.text

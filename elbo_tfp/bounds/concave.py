@@ -66,12 +66,12 @@ def gaussian_concave(
 
 @functools.lru_cache(maxsize=32)
 def _compiled_newton(log_likelihood, num_nodes, mean_field):
-    @tf.function(autograph=False)
     def newton(problem, start, tolerance, max_steps):
         objective = _Objective(problem, log_likelihood, num_nodes, mean_field)
         return _newton(objective, start, tolerance, max_steps)
 
-    return newton
+    # a partial: TensorFlow counts retracings by code object and would warn
+    return tf.function(functools.partial(newton), autograph=False)
 
 
 class _Objective:

@@ -172,7 +172,6 @@ def _fixed_point(problem, step, tolerance, max_steps, name) -> GaussianBound:
 def _compiled_loop(step):
     """Iterates `step`, each of which cannot lower the bound, until it stops rising."""
 
-    @tf.function(autograph=False)
     def loop(problem, tolerance, max_steps):
         infinite = tf.constant(float("inf"), problem.x.dtype)
 
@@ -188,7 +187,8 @@ def _compiled_loop(step):
         steps, value, loc, covariance, rise = tf.while_loop(rising, body, start)
         return GaussianBound(value, loc, covariance, rise, steps)
 
-    return loop
+    # a partial: TensorFlow counts retracings by code object and would warn
+    return tf.function(functools.partial(loop), autograph=False)
 
 
 def check_converged(certificate, tolerance, steps, name):
