@@ -2,8 +2,8 @@
 
 The loop has a dynamic trip count, so chunks of any length, other seeds and other
 data of the same shape share one compilation. Nothing that changes between calls may
-look like a compile-time constant to XLA: the step and the seeds are therefore carried
-through the loop, and change in it (used seeds are wiped), instead of being read from
+look like a compile-time constant to XLA: the step and its seed are therefore carried
+through the loop, each step looking up the seed of the next, instead of being read from
 an argument.
 """
 
@@ -80,28 +80,23 @@ class Program:
     def _chunk(self, count, first, seeds, weights, inputs):
         outputs = self.step.function.structured_outputs[1]
         arrays = tf.nest.map_structure(self._array, outputs)
-        shape = seeds.shape[1:]
-        seeds = tf.TensorArray(tf.int32, self.capacity, False, False).unstack(seeds)
 
-        def body(i, step, seeds, finite, arrays):
+        def body(i, step, seed, finite, arrays):
             descent, metrics = self.step.function(
-                self.pick(inputs, i),
-                tf.ensure_shape(seeds.read(i), shape),
-                step,
-                tf.gather(weights, i),
+                self.pick(inputs, i), seed, step, tf.gather(weights, i)
             )
             self.optimizer.apply(list(descent), list(self.step.trained))
             arrays = tf.nest.map_structure(
                 lambda array, part: array.write(i, part), arrays, metrics
             )
             finite = tf.math.is_finite(metrics.value + metrics.elbo)
-            seeds = seeds.write(i, tf.zeros(shape, tf.int32))
-            return i + 1, step + 1, seeds, finite, arrays
+            following = tf.gather(seeds, tf.minimum(i + 1, self.capacity - 1))
+            return i + 1, step + 1, following, finite, arrays
 
         i, _, _, finite, arrays = tf.while_loop(
-            lambda i, step, seeds, finite, arrays: (i < count) & finite,
+            lambda i, step, seed, finite, arrays: (i < count) & finite,
             body,
-            (tf.constant(0), first, seeds, tf.constant(True), arrays),
+            (tf.constant(0), first, seeds[0], tf.constant(True), arrays),
         )
         for v in (*self.step.trained, *self.moments):
             if v.dtype.is_floating:
