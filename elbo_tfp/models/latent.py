@@ -113,10 +113,20 @@ class LatentVariableModel:
         return (z, w), self.likelihood(z, w).sample(seed=x_seed)
 
     def with_prior(self, prior) -> LatentVariableModel:
-        """The same likelihood under another prior (exact answers do not carry over)."""
-        return LatentVariableModel(
+        """The same likelihood under another prior (exact answers do not carry over).
+
+        Args:
+            prior: as in `LatentVariableModel`; a `Family` is one that can be trained.
+
+        Raises:
+            ValueError: if its event shape or dtype is not that of the prior it
+                replaces, for which the likelihood was made.
+        """
+        model = LatentVariableModel(
             prior, self._likelihood, self._global_prior, support=self._support
         )
+        _check_same_event(model.prior, self.prior)
+        return model
 
     def log_evidence(self, x) -> tf.Tensor:
         """The exact log p(x), `[B]`, nats. Raises ValueError where none is known."""
@@ -134,7 +144,11 @@ class LatentVariableModel:
                 "would count the shared latent once per datum. Use log_joint."
             )
         return tfd.JointDistributionNamed(
-            {"z": self.prior, "x": lambda z: self.likelihood(z)}
+            {
+                # a Family is callable: TFP would call it
+                "z": getattr(self.prior, "current", self.prior),
+                "x": lambda z: self.likelihood(z),
+            }
         )
 
     def _exact(self, answer, name, x):
@@ -184,6 +198,22 @@ def _check_prior(prior, name):
             f"expected {name} to be a callable, since Keras variables shape it "
             f"({caught[0].path}): a distribution built once from them has no gradient. "
             f"Pass {name}=lambda: the distribution."
+        )
+
+
+def _check_same_event(new, old):
+    """Raises ValueError unless both have the same events; a discrete one may relax."""
+    shapes, types = (
+        [tf.nest.flatten(getattr(prior, part)) for prior in (new, old)]
+        for part in ("event_shape", "dtype")
+    )
+    floating = [{d for d in parts if d.is_floating} for parts in types]
+    if shapes[0] != shapes[1] or (all(floating) and floating[0] != floating[1]):
+        raise ValueError(
+            f"expected a prior of event shape {old.event_shape} and dtype {old.dtype}, "
+            "as the prior that it replaces, since the likelihood was made for that; "
+            f"got {new.event_shape} and {new.dtype}. Wrap independent dimensions in "
+            "tfd.Independent, and pass dtype= where a family is built."
         )
 
 
