@@ -7,10 +7,24 @@ given the rest, and `complete` puts a draw of it back. The ELBO of the smaller m
 never below that of the larger one, since
 
     L(q_1) - L(q_1 q_2) = E_q1[KL(q_2 || p(z_2 | z_1, x))] >= 0.
+
+`enumerate_discrete` sums finite latents, `linear_gaussian` and `conjugate` integrate
+Gaussian, Gamma and Beta ones, `kalman` and `forward` whole paths of a Markov chain.
+Each finds what it needs by evaluating the model itself, and one may follow another.
 """
 
 from elbo_tfp.marginals.base import Marginal
+from elbo_tfp.marginals.conjugate import conjugate
 from elbo_tfp.marginals.enumeration import enumerate_discrete
+from elbo_tfp.marginals.forward import forward
+from elbo_tfp.marginals.kalman import kalman
 from elbo_tfp.marginals.linear import linear_gaussian
 
-__all__ = ["Marginal", "enumerate_discrete", "linear_gaussian"]
+__all__ = [
+    "Marginal",
+    "conjugate",
+    "enumerate_discrete",
+    "forward",
+    "kalman",
+    "linear_gaussian",
+]

@@ -200,8 +200,27 @@ def repeat(tensor, count):
     return tf.ensure_shape(copies, [count, *tensor.shape])
 
 
-def part_distributions(prior, latents, kept=None):
-    """name -> distribution of each part; given what remains, if that is passed on."""
+def beside(latents, kept, shared, part):
+    """z_1 and w, repeated along the leading axes that one part of z_2 has beyond z_1.
+
+    Args:
+        latents: which parts remain; one is integrated.
+        kept: `[S, B]` + event.
+        shared: w in a tuple, `[S]` + event, or nothing.
+        part: what is integrated, `[..., S, B]` + event.
+    """
+    events = latents.event_ranks()[latents.integrated[0]]
+    extra = part.shape.rank - events - latents.lead(kept)[1].rank
+    for axis in range(extra)[::-1]:
+        count = part.shape[axis]
+        kept, shared = tf.nest.map_structure(
+            lambda t, count=count: repeat(t, count), (kept, tuple(shared))
+        )
+    return kept, shared
+
+
+def part_distributions(prior, latents, kept=None, *, whole=None):
+    """name -> distribution of each part; given what remains, or all, if passed on."""
     if _is_leaf(latents.template):
         return {latents.names[0]: prior}
     if not hasattr(prior, "sample_distributions"):
@@ -209,11 +228,10 @@ def part_distributions(prior, latents, kept=None):
             "expected the prior of several latents to be a TFP joint distribution; got "
             f"{type(prior).__name__}."
         )
-    value = None
     if kept is not None:
         none = dict.fromkeys(latents.integrated)
-        value = latents.whole(none | latents._unpack(latents.kept, kept))
-    found = prior.sample_distributions(seed=(0, 0), value=value)[0]
+        whole = latents.whole(none | latents._unpack(latents.kept, kept))
+    found = prior.sample_distributions(seed=(0, 0), value=whole)[0]
     return latents.parts(found)
 
 
@@ -233,6 +251,42 @@ def plain_prior(prior, latents):
     (name,) = makers
     built = parents[name] == () and makers[name]
     return built or None
+
+
+def prior_of_kept(model, latents, dtype, log_prob):
+    """A callable that returns p(z_1), of event shape `[0]` where nothing remains.
+
+    Args:
+        model: the `LatentVariableModel`.
+        latents: which parts remain.
+        dtype: of the empty z.
+        log_prob: as in `KeptPrior`, where the joint's own parts do not suffice.
+    """
+
+    def prior():
+        if not latents.kept:
+            return tfd.Sample(tfd.Normal(tf.zeros([], dtype), 1), 0)
+        joint = model.prior
+        return plain_prior(joint, latents) or KeptPrior(joint, latents, log_prob)
+
+    return prior
+
+
+def log_prior_of_kept(prior, latents, whole):
+    """log p(z_1), `[S, B]`, where no part of z_1 depends on z_2."""
+    # p(z_1, z_2) = p(z_1) p(z_2 | z_1): leave the second factor out
+    parts = latents.parts(prior.log_prob_parts(whole))
+    return tf.add_n([parts[name] for name in latents.kept])
+
+
+def some_latents(model, latents):
+    """Two draws of z_1, and of w as a tuple, at which a model is examined."""
+    if latents.kept:
+        kept = latents.keep(model.prior.sample(2, seed=(0, 0)))
+    else:
+        kept = tf.zeros([2, 0], tf.float32)
+    shared = model.global_prior
+    return kept, () if shared is None else (shared.sample(2, seed=(0, 1)),)
 
 
 class KeptPrior:

@@ -7,15 +7,21 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.marginals.base import (
-    KeptPrior,
     Latents,
     Marginal,
+    log_prior_of_kept,
     part_distributions,
-    plain_prior,
+    prior_of_kept,
     repeat,
+    some_latents,
 )
 
 tfd = tfp.distributions
+MULTIVARIATE = (
+    tfd.MultivariateNormalLinearOperator,
+    tfd.MultivariateNormalFullCovariance,
+    tfd.MultivariateNormalDiagPlusLowRankCovariance,
+)
 
 
 def linear_gaussian(model, name=None) -> Marginal:
@@ -49,16 +55,7 @@ def linear_gaussian(model, name=None) -> Marginal:
     parts = _Parts(model, latents)
     parts.check()
 
-    def prior():
-        joint = model.prior
-        if not latents.kept:
-            dtype = joint.dtype
-            return tfd.Sample(tfd.Normal(tf.zeros([], dtype), 1), 0)
-        # log p(z_1) = log p(z_1, z_2) - log p(z_2 | z_1), at any z_2
-        return plain_prior(joint, latents) or KeptPrior(
-            joint, latents, parts.log_prior_of_kept
-        )
-
+    prior = prior_of_kept(model, latents, parts.dtype, parts.log_prior_of_kept)
     return Marginal(model, latents, prior, parts.likelihood, parts.conditional)
 
 
@@ -75,6 +72,7 @@ class _Parts:
                 f"{self._event}. Reshape it inside the likelihood."
             )
         self._size = self._event.num_elements()
+        self.dtype = latents.parts(model.prior.dtype)[self._name]
 
     def prior_of_latent(self, kept):
         """The distribution of z_2 given z_1, with mean m and covariance P."""
@@ -87,7 +85,7 @@ class _Parts:
         value = tf.fill(tf.concat([lead, self._event], 0), tf.cast(at, latent.dtype))
         value = tf.ensure_shape(value, static + self._event)
         whole = self._latents.merge(kept, value)
-        return self._model.prior.log_prob(whole) - latent.log_prob(value)
+        return log_prior_of_kept(self._model.prior, self._latents, whole)
 
     def affine(self, kept, shared, points):
         """Means `[M, S, B, D]` and covariance of x at M values of z_2."""
@@ -95,7 +93,7 @@ class _Parts:
         whole = self._latents.spread(kept, {self._name: values})
         shared = [repeat(w, points.shape[0]) for w in shared]
         x = self._model.likelihood(whole, *shared)
-        mean, covariance = _moments(x, "likelihood")
+        mean, covariance = moments(x, "likelihood")
         lead, static = self._latents.lead(kept)
         shape = tf.concat([[points.shape[0]], lead, [mean.shape[-1]]], 0)
         mean = tf.broadcast_to(mean, shape)
@@ -104,7 +102,7 @@ class _Parts:
 
     def solved(self, kept, shared):
         """b + W m, its covariance S, W P, m and P, and the event shape of x."""
-        mean, prior_cov = _moments(self.prior_of_latent(kept), self._name)
+        mean, prior_cov = moments(self.prior_of_latent(kept), self._name)
         points = tf.pad(tf.eye(self._size, dtype=mean.dtype), [[1, 0], [0, 0]])
         at, noise, event = self.affine(kept, shared, points)
         noise = noise[0] if noise.shape.rank > 2 else noise
@@ -140,10 +138,9 @@ class _Parts:
 
     def check(self):
         """Raises ValueError where the model is not linear and Gaussian in z_2."""
-        kept = self._some_kept()
-        _moments(self.prior_of_latent(kept), self._name)
-        shared = () if self._model.global_prior is None else self._some_shared()
-        zero = tf.zeros([1, self._size], _one(self._model.prior.dtype))
+        kept, shared = some_latents(self._model, self._latents)
+        moments(self.prior_of_latent(kept), self._name)
+        zero = tf.zeros([1, self._size], self.dtype)
         rows = np.random.default_rng(0).standard_normal([3, self._size])
         points = tf.concat([zero, tf.constant(rows, zero.dtype)], 0)
         mean, covariance, event = self.affine(kept, shared, points)
@@ -175,28 +172,13 @@ class _Parts:
                 "latent, or approximate this one with q."
             )
 
-    def _some_kept(self):
-        if not self._latents.kept:
-            return tf.zeros([2, 0], self._model.prior.dtype)
-        return self._latents.keep(self._model.prior.sample(2, seed=(0, 0)))
 
-    def _some_shared(self):
-        return (self._model.global_prior.sample(seed=(0, 1)),)
-
-
-def _moments(distribution, name):
+def moments(distribution, name):
     """(mean `[..., D]`, covariance `[..., D, D]`) of a Gaussian, scalar or vector."""
     base = distribution
     while isinstance(base, (tfd.Independent, tfd.Sample)):
         base = base.distribution
-    full = isinstance(
-        base,
-        (
-            tfd.MultivariateNormalLinearOperator,
-            tfd.MultivariateNormalFullCovariance,
-            tfd.MultivariateNormalDiagPlusLowRankCovariance,
-        ),
-    )
+    full = isinstance(base, MULTIVARIATE)
     if not full and not isinstance(base, tfd.Normal):
         raise ValueError(
             f"expected a Gaussian for {name!r} (tfd.Normal, Independent or Sample of "
@@ -214,7 +196,3 @@ def _normal(loc, covariance, event):
     if event.rank == 0:
         return tfd.Normal(loc[..., 0], tf.sqrt(covariance[..., 0, 0]))
     return tfd.MultivariateNormalTriL(loc, tf.linalg.cholesky(covariance))
-
-
-def _one(dtype):
-    return tf.nest.flatten(dtype)[0]

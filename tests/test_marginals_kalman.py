@@ -1,0 +1,390 @@
+"""Paths of Gaussian states integrated out, against the dense Gaussian of everything."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import special, stats
+
+import elbo_tfp as et
+from elbo_tfp import marginals
+from tests.statistics import assert_mean, says
+
+tfd = tfp.distributions
+one = np.ones([])
+T = 5
+
+
+def dense(start, spread, f, b, q, h, c, r):
+    """Mean and covariance of (z_1 ... z_T) and of x, by plain linear algebra.
+
+    Lists of matrices over time; x is stacked step by step.
+    """
+    steps, k = len(h), len(start)
+    mean, cov = [start], np.zeros([steps, k, steps, k])
+    cov[0, :, 0] = spread
+    for t in range(steps - 1):
+        mean.append(f[t] @ mean[-1] + b[t])
+        cov[t + 1, :, : t + 1] = np.einsum("ij,jsk->isk", f[t], cov[t, :, : t + 1])
+        cov[: t + 1, :, t + 1] = np.einsum("isk->ski", cov[t + 1, :, : t + 1])
+        cov[t + 1, :, t + 1] = f[t] @ cov[t, :, t] @ f[t].T + q[t]
+    mean, cov = np.concatenate(mean), cov.reshape(steps * k, steps * k)
+    seen, noise = (
+        np.zeros([steps * h[0].shape[0], steps * n]) for n in (k, h[0].shape[0])
+    )
+    for t in range(steps):
+        rows = slice(t * h[0].shape[0], (t + 1) * h[0].shape[0])
+        seen[rows, t * k : (t + 1) * k] = h[t]
+        noise[rows, rows] = r[t]
+    return mean, cov, seen @ mean + np.concatenate(c), seen, noise
+
+
+def exact_answers(x, *matrices):
+    """log p(x), and the mean and covariance of the whole path given x."""
+    mean, cov, x_mean, seen, noise = dense(*matrices)
+    total = seen @ cov @ seen.T + noise
+    gain = np.linalg.solve(total, seen @ cov).T
+    log_p = stats.multivariate_normal(x_mean, total).logpdf(x.ravel())
+    return log_p, mean + gain @ (x.ravel() - x_mean), cov - gain @ seen @ cov
+
+
+def tracking(steps=T):
+    """Two states, three data a step, full covariances and offsets."""
+    f, root = np.array([[0.9, 0.2], [-0.1, 0.7]]), np.array([[0.5, 0.0], [0.1, 0.4]])
+    h, r = np.array([[1.0, 0.3], [0.0, 2.0], [1.0, -1.0]]), np.array([0.5, 0.6, 0.7])
+    b, c = np.array([0.1, 0.2]), np.array([0.0, -1.0, 0.4])
+    start, first = np.array([0.3, -0.2]), np.array([[1.0, 0.0], [0.5, 0.8]])
+    model = et.LatentVariableModel(
+        tfd.MarkovChain(
+            tfd.MultivariateNormalTriL(start, first),
+            lambda t, z: tfd.MultivariateNormalTriL(tf.linalg.matvec(f, z) + b, root),
+            steps,
+        ),
+        lambda z: tfd.Independent(
+            tfd.MultivariateNormalDiag(tf.linalg.matvec(h, z) + c, r), 1
+        ),
+    )
+    many = [[v] * steps for v in (f, b, root @ root.T, h, c, np.diag(r**2))]
+    return model, (start, first @ first.T, *many)
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """Every answer about a vector state, from one compiled function."""
+    model, matrices = tracking()
+    small, x = marginals.kalman(model), np.random.default_rng(0).normal(size=[2, T, 3])
+
+    @tf.function(jit_compile=True)
+    def answers():
+        found = small.posterior(x)
+        many = found.sample(4000, seed=(0, 1))
+        return {
+            "log_p": small.log_evidence(x),
+            "repeated": small.log_joint(x)(tf.zeros([4, 2, 0], tf.float64)),
+            "mean": found.mean(),
+            "covariance": found.covariance(),
+            "stddev": found.stddev(),
+            "many": many,
+            "log_q": found.log_prob(many[:3]),
+            "joint": model.log_joint(x)(many[:3]),
+            "data": small.sample(4000, seed=0)[1],
+        }
+
+    return x, matrices, {k: v.numpy() for k, v in answers().items()}, small
+
+
+def test_evidence_smoother_and_paths_of_a_vector_state(tracked):
+    x, matrices, found, small = tracked
+    assert found["many"].shape == (4000, 2, T, 2)
+    for i in range(2):
+        log_p, mean, cov = exact_answers(x[i], *matrices)
+        assert abs(found["log_p"][i] - log_p) < 1e-8
+        np.testing.assert_allclose(found["mean"][i], mean.reshape(T, 2), atol=1e-10)
+        for t in range(T):
+            block = cov[2 * t : 2 * t + 2, 2 * t : 2 * t + 2]
+            np.testing.assert_allclose(found["covariance"][i, t], block, atol=1e-10)
+        stddev = np.sqrt(np.diag(cov)).reshape(T, 2)
+        np.testing.assert_allclose(found["stddev"][i], stddev, atol=1e-10)
+        flat = found["many"][:3, i].reshape(3, -1)
+        exact = stats.multivariate_normal(mean, cov).logpdf(flat)
+        np.testing.assert_allclose(found["log_q"][:, i], exact, atol=1e-8)
+    log_p = np.tile(found["log_p"], [4, 1])
+    np.testing.assert_allclose(found["repeated"], log_p, atol=1e-10)
+    # the larger model's density divided by the path's: the evidence, at any path
+    ratio = found["joint"] - found["log_q"]
+    np.testing.assert_allclose(ratio, log_p[:3], atol=1e-8)
+    np.testing.assert_allclose(small.log_evidence(x), found["log_p"], atol=1e-10)
+
+
+def test_draws_have_the_mean_and_covariance_of_paths_and_of_data(tracked):
+    x, matrices, found, _ = tracked
+    _, mean, cov = exact_answers(x[0], *matrices)
+    centred = found["many"][:, 0].reshape(4000, -1) - mean
+    assert_mean(centred, 0.0, fault=0.1)
+    assert_mean(centred[:, :, None] * centred[:, None], cov, fault=0.1)
+    _, spread, x_mean, seen, noise = dense(*matrices)
+    centred = found["data"].reshape(4000, -1) - x_mean
+    total = seen @ spread @ seen.T + noise
+    assert_mean(centred[:, :, None] * centred[:, None], total, fault=1.5)
+
+
+def walk():
+    """A scalar state with a latent step size; drift and noise change with time."""
+    drift, noise = np.array([0.0, 1.0, -1.0, 2.0]), np.array([1.0, 0.5, 2.0, 1.0, 0.7])
+
+    def path(s):
+        def move(t, z):
+            # in log_prob all steps come at once, and lead
+            now = tf.gather(drift, t)
+            now = tf.reshape(now, now.shape + [1] * (z.shape.rank - now.shape.rank))
+            return tfd.Normal(0.8 * z + now, s)
+
+        return tfd.MarkovChain(tfd.Normal(0 * s, 2 * s), move, T)
+
+    prior = tfd.JointDistributionNamed(
+        {"s": tfd.LogNormal(0 * one, 0.4), "z": path, "m": tfd.Normal(0 * one, 1.0)}
+    )
+    model = et.LatentVariableModel(
+        prior,
+        lambda z: tfd.Independent(
+            tfd.Normal(1.5 * z["z"] + z["m"][..., None], noise), 1
+        ),
+    )
+
+    def matrices(s, m):
+        eye = np.eye(1)
+        return (
+            np.zeros(1),
+            4 * s**2 * eye,
+            [0.8 * eye] * T,
+            [np.array([v]) for v in drift],
+            [s**2 * eye] * T,
+            [1.5 * eye] * T,
+            [np.array([m])] * T,
+            [v**2 * eye for v in noise],
+        )
+
+    return model, matrices
+
+
+def test_scalar_states_that_depend_on_time_and_on_other_latents():
+    model, matrices = walk()
+    small = marginals.kalman(model, "z")
+    x = np.random.default_rng(1).normal(size=[2, T])
+    s, m = np.array([[0.5, 1.2], [2.0, 0.7], [1.0, 1.0]]), np.full([3, 2], 0.3)
+    z = {"s": tf.constant(s), "m": tf.constant(m)}
+    log_p = small.log_joint(x)(z)
+    after = small.conditional(z, x)
+    whole = small.complete(z, x, seed=0)
+    assert whole["z"].shape == (3, 2, T)
+    for i, j in itertools.product(range(3), range(2)):
+        exact, mean, cov = exact_answers(x[j], *matrices(s[i, j], 0.3))
+        prior = stats.lognorm(0.4).logpdf(s[i, j]) + stats.norm.logpdf(0.3)
+        assert abs(log_p[i, j] - exact - prior) < 1e-8
+        np.testing.assert_allclose(after.mean()[i, j], mean, atol=1e-9)
+        np.testing.assert_allclose(
+            after.stddev()[i, j], np.sqrt(np.diag(cov)), atol=1e-9
+        )
+    ratio = model.log_joint(x)(whole) - after.log_prob(whole["z"])
+    np.testing.assert_allclose(ratio, log_p, atol=1e-8)
+    more = after.sample(4, seed=1)
+    assert more.shape == (4, 3, 2, T) and after.log_prob(more).shape == (4, 3, 2)
+    simulated, data = small.sample(6, seed=0)
+    assert simulated["s"].shape == (6,) and data.shape == (6, T)
+
+
+def switching():
+    """A linear model whose coefficient and noise jump with a hidden regime."""
+    coefficient, scale = np.array([0.95, -0.5]), np.array([0.3, 1.0])
+    stay = np.array([[0.9, 0.1], [0.2, 0.8]])
+
+    def path(k):
+        first = tf.einsum("...t->t...", k)
+
+        def move(t, z):
+            regime = tf.gather(first, t + 1)
+            return tfd.Normal(
+                tf.gather(coefficient, regime) * z, tf.gather(scale, regime)
+            )
+
+        return tfd.MarkovChain(
+            tfd.Normal(0.0 * tf.cast(first[0], tf.float64), 1), move, T
+        )
+
+    prior = tfd.JointDistributionNamed(
+        {
+            "k": tfd.MarkovChain(
+                tfd.Categorical(probs=[0.5 * one, 0.5]),
+                lambda t, k: tfd.Categorical(probs=tf.gather(stay, k)),
+                T,
+            ),
+            "z": path,
+        }
+    )
+    return et.LatentVariableModel(
+        prior, lambda z: tfd.Independent(tfd.Normal(z["z"], 0.4 * one), 1)
+    ), (coefficient, scale, stay)
+
+
+def test_a_switching_linear_model_given_its_regimes_and_then_without():
+    model, (coefficient, scale, stay) = switching()
+    small = marginals.kalman(model, "z")
+    x = np.random.default_rng(2).normal(size=[1, T])
+    paths = np.array(list(itertools.product([0, 1], repeat=T)), np.int32)
+    exact = []
+    for k in paths:
+        matrices = (
+            np.zeros(1),
+            np.eye(1),
+            [coefficient[j] * np.eye(1) for j in k[1:]],
+            [np.zeros(1)] * T,
+            [scale[j] ** 2 * np.eye(1) for j in k[1:]],
+            [np.eye(1)] * T,
+            [np.zeros(1)] * T,
+            [0.16 * np.eye(1)] * T,
+        )
+        prior = np.log(0.5) + np.log(stay[k[:-1], k[1:]]).sum()
+        exact.append(prior + exact_answers(x[0], *matrices)[0])
+    found = small.log_joint(x)(paths[:, None])
+    np.testing.assert_allclose(found[:, 0], exact, atol=1e-8)
+    nothing = marginals.enumerate_discrete(small, support={"z": paths})
+    np.testing.assert_allclose(
+        nothing.log_evidence(x), [special.logsumexp(exact)], atol=1e-8
+    )
+
+
+def test_gradients_of_parameters_when_compiled():
+    a = tf.Variable(0.8, dtype=tf.float64)
+    model = et.LatentVariableModel(
+        lambda: tfd.MarkovChain(
+            tfd.Normal(0 * one, 1.0), lambda t, z: tfd.Normal(a * z, 0.5 * one), T
+        ),
+        lambda z: tfd.Independent(tfd.Normal(z, 0.3 * one), 1),
+    )
+    small, x = marginals.kalman(model), np.random.default_rng(3).normal(size=[1, T])
+
+    @tf.function(jit_compile=True)
+    def slope():
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(small.log_evidence(x))
+        return tape.gradient(value, a)
+
+    def exact(v):
+        eye, zero = np.eye(1), [np.zeros(1)] * T
+        steps = (
+            [v * eye] * T,
+            zero,
+            [0.25 * eye] * T,
+            [eye] * T,
+            zero,
+            [0.09 * eye] * T,
+        )
+        return exact_answers(x[0], np.zeros(1), eye, *steps)[0]
+
+    difference = (exact(0.8 + 1e-5) - exact(0.8 - 1e-5)) / 2e-5
+    assert abs(slope() - difference) < 1e-7
+
+
+def test_one_step_and_float32():
+    model, matrices = tracking(1)
+    x = np.array([[[0.3, 1.0, -0.5]]])
+    small = marginals.kalman(model)
+    exact = exact_answers(x[0], *matrices)[0]
+    np.testing.assert_allclose(small.log_evidence(x), [exact], atol=1e-10)
+    assert small.posterior(x).sample(seed=0).shape == (1, 1, 2)
+    model = et.LatentVariableModel(
+        tfd.MarkovChain(tfd.Normal(0.0, 1.0), lambda t, z: tfd.Normal(z, 1.0), 3),
+        lambda z: tfd.Independent(tfd.Normal(z, 1.0), 1),
+    )
+    found = marginals.kalman(model).log_evidence(np.zeros([1, 3], np.float32))
+    cov = np.minimum.outer([1, 2, 3], [1, 2, 3]) + np.eye(3)
+    exact = stats.multivariate_normal(np.zeros(3), cov).logpdf(np.zeros(3))
+    assert found.dtype == tf.float32 and abs(found[0] - exact) < 1e-5
+
+
+def series(likelihood=None, move=None, start=None):
+    start = start or tfd.Normal(0 * one, 1.0)
+    move = move or (lambda t, z: tfd.Normal(0.5 * z, one))
+    likelihood = likelihood or (lambda z: tfd.Independent(tfd.Normal(z, one), 1))
+    return et.LatentVariableModel(tfd.MarkovChain(start, move, 3), likelihood)
+
+
+def shifted(z):
+    return tfd.Independent(tfd.Normal(tf.roll(z, 1, -1), one), 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (et.models.normal_normal(), ["'z' to be a tfd.MarkovChain", "Normal"]),
+        (
+            series(move=lambda t, z: tfd.Normal(tf.sin(z), one)),
+            ["mean of the moves is not affine in 'z'"],
+        ),
+        (
+            series(move=lambda t, z: tfd.Normal(z, tf.exp(z))),
+            ["covariance of the moves depends on 'z'"],
+        ),
+        (
+            series(lambda z: tfd.Independent(tfd.Normal(z**2, one), 1)),
+            ["mean of the data is not affine in 'z'"],
+        ),
+        (series(shifted), ["mean of the data is not affine in 'z'"]),
+        (
+            series(lambda z: tfd.Independent(tfd.Normal(z, tf.exp(z)), 1)),
+            ["covariance of the data depends on 'z'"],
+        ),
+        (
+            series(move=lambda t, z: tfd.Laplace(z, one)),
+            ["a Gaussian for 'z'", "Laplace"],
+        ),
+        (
+            series(lambda z: tfd.Independent(tfd.StudentT(3 * one, z, one), 1)),
+            ["likelihood of a series", "T=3", "StudentT"],
+        ),
+        (
+            series(lambda z: tfd.Normal(z[..., 0], one)),
+            ["likelihood of a series", "event shape ()"],
+        ),
+        (
+            series(move=lambda t, z: tfd.Normal(z, 0 * one)),
+            ["full rank", "covariance of the moves"],
+        ),
+        (
+            series(
+                start=tfd.Independent(tfd.Normal(np.zeros([2, 2]), 1.0), 2),
+                move=lambda t, z: tfd.Independent(tfd.Normal(z, one), 2),
+            ),
+            ["scalars or vectors", "(2, 2)"],
+        ),
+    ],
+)
+def test_errors_say_what_is_not_linear_gaussian_or_no_chain(model, message):
+    with says(*message):
+        marginals.kalman(model)
+
+
+def test_errors_about_the_other_latents():
+    def chain():
+        return tfd.MarkovChain(
+            tfd.Normal(0 * one, 1.0), lambda t, z: tfd.Normal(z, one), 3
+        )
+
+    tied = tfd.JointDistributionNamed(
+        {"z": chain(), "v": lambda z: tfd.Normal(z[..., 0], 1.0)}
+    )
+    with says("another latent depends on 'z'"):
+        marginals.kalman(
+            et.LatentVariableModel(
+                tied, lambda z: tfd.Independent(tfd.Normal(z["z"], one), 1)
+            ),
+            "z",
+        )
+    two = tfd.JointDistributionNamed({"z": chain(), "v": chain()})
+    model = et.LatentVariableModel(
+        two, lambda z: tfd.Independent(tfd.Normal(z["z"] + z["v"], one), 1)
+    )
+    with says("one chain to integrate", "['z', 'v']"):
+        marginals.kalman(model, ["z", "v"])
