@@ -42,7 +42,7 @@ def kalman(model, name=None) -> Marginal:
             a covariance depends on the state or is singular, a step's data depend on
             another step's state, or another latent depends on the chain.
 
-    Source: Kalman (1960); sampling by Durbin and Koopman (2002).
+    Source: Kalman (1960); sampling by Carter and Kohn (1994).
     """
     parts = _Parts(Chain(model, Latents(model.prior, name)))
     parts.check()
@@ -72,10 +72,42 @@ class StatesGiven:
         self.batch_shape, self.event_shape = self._space.batch_shape, parts.chain.event
 
     def sample(self, sample_shape=(), *, seed):
-        """Paths, `sample_shape` + `[S, B, T]` + state."""
-        seed = split_seed(seed, 1)[0]
-        drawn = self._space.posterior_sample(self._series, sample_shape, seed=seed)
-        return self._as_states(drawn)
+        """Paths, `sample_shape` + `[S, B, T]` + state: filter, then draw backwards.
+
+        TFP's `posterior_sample` would smooth a simulated series for every draw.
+        """
+        offsets, gains, roots = self._backwards()
+        extra = tf.cast(tf.reshape(sample_shape, [-1]), tf.int32)
+        steps, lead = tf.split(tf.shape(offsets), [1, offsets.shape.rank - 1])
+        shape, seed = tf.concat([steps, extra, lead], 0), split_seed(seed, 1)[0]
+        noise = tf.random.stateless_normal(shape, seed, dtype=offsets.dtype)
+
+        def before(later, step):
+            offset, gain, root, e = step
+            return offset + tf.linalg.matvec(gain, later) + tf.linalg.matvec(root, e)
+
+        last = offsets[-1] + tf.linalg.matvec(roots[-1], noise[-1])
+        steps = offsets[:-1], gains, roots[:-1], noise[:-1]
+        earlier = tf.scan(before, steps, last, reverse=True)
+        path = tf.concat([earlier, last[tf.newaxis]], 0)
+        return self._as_states(moved(path, 0, -2))
+
+    def _backwards(self):
+        """z_t = offset_t + J_t z_t+1 + root_t noise, given the rest and x_1 ... x_t."""
+        seen, f, _ = self._parts.matrices(self._z[0], self._z[1:])
+        _, mean, cov, ahead, spread, _, _ = self._space.forward_filter(self._series)
+        mean, ahead = moved(mean, -2, 0), moved(ahead, -2, 0)[:-1]
+        cov, spread = moved(cov, -3, 0), moved(spread, -3, 0)[:-1]
+        # J = P F' (F P F' + Q)^-1
+        gain = tf.linalg.cholesky_solve(tf.linalg.cholesky(spread), f @ cov[:-1])
+        gain = tf.linalg.matrix_transpose(gain)
+        # Cov[z_t | z_t+1, x_1 ... x_t] = (I - J F) P (I - J F)' + J Q J'
+        kept = tf.eye(f.shape[-1], dtype=f.dtype) - gain @ f
+        left = tf.matmul(kept @ cov[:-1], kept, transpose_b=True)
+        left += tf.matmul(gain @ seen.moves[1], gain, transpose_b=True)
+        offsets = mean[:-1] - tf.linalg.matvec(gain, ahead)
+        roots = tf.linalg.cholesky(tf.concat([left, cov[-1:]], 0))
+        return tf.concat([offsets, mean[-1:]], 0), gain, roots
 
     def log_prob(self, path):
         """log p(path | rest, x), nats, `[..., S, B]`."""
