@@ -374,3 +374,13 @@ def test_errors():
         models.beta_binomial((2, 3), 16)(np.zeros([3, 6], "float32"))
     with pytest.raises(ValueError, match="expected seed"):
         models.vae(6, 2, seed=None)
+
+
+@pytest.mark.parametrize(
+    "likelihood", [models.bernoulli(3), models.binomial(3, 4), models.gaussian(3)]
+)
+def test_a_likelihood_logs_nothing(likelihood, caplog):
+    model, encoder = models.vae(3, 2, hidden=(4,), likelihood=likelihood, seed=0)
+    x = np.eye(3, dtype=np.float32)[:2]
+    et.gradients.reparameterized(model.log_joint(x), encoder(x), seed=0)
+    assert not caplog.records

@@ -26,8 +26,7 @@ def is_count(largest: int):
 class Bernoulli(tfd.Bernoulli):
     """TFP's, with log-density minus infinity off 0 and 1."""
 
-    def __init__(self, logits, dtype, name="Bernoulli"):
-        super().__init__(logits=logits, dtype=dtype, name=name)
+    # no __init__: TFP logs a page of warning about every subclass that has one
 
     def _log_prob(self, x):
         return _or_impossible(is_count(1)(x), super()._log_prob(x))

@@ -86,7 +86,7 @@ def bernoulli(event_shape) -> Likelihood:
     """
 
     def build(logits):
-        return counts.Bernoulli(logits, logits.dtype)
+        return counts.Bernoulli(logits, dtype=logits.dtype)
 
     shape = _shape(event_shape)
     return Likelihood(build, 1, shape, counts.is_count(1), values="0s and 1s")
