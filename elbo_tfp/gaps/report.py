@@ -1,0 +1,325 @@
+"""The gap report: how far below the evidence, and whose fault it is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elbo_tfp.gaps import per_datum as _per
+from elbo_tfp.gaps.climb import Climber
+from elbo_tfp.gaps.evidence import Evidence
+from elbo_tfp.gaps.evidence import evidence as estimated
+from elbo_tfp.gaps.per_datum import Average, PerDatum
+from elbo_tfp.gaps.refine import begin, paired, refine
+from elbo_tfp.gaps.tables import Table
+from elbo_tfp.types import as_seed, split_seed
+
+
+class Generalization(NamedTuple):
+    """What is lost from training to new data: `elbo = model + family + encoder`."""
+
+    elbo: Average
+    """ELBO on training data minus ELBO on new data, nats per datum."""
+    model: Average
+    """Evidence on training data minus evidence on new data: the model's own gap."""
+    family: Average
+    """Approximation gap on new data minus that on training data."""
+    encoder: Average
+    """Amortization gap on new data minus that on training data: the encoder's gap."""
+
+
+class GapReport(NamedTuple):
+    """From the evidence down to the encoder's ELBO, per datum, in nats."""
+
+    evidence: PerDatum
+    """log p(x)."""
+    best: PerDatum
+    """The ELBO of the best member of the family that refinement found."""
+    amortized: PerDatum
+    """The ELBO of the encoder's answer."""
+    approximation_gap: PerDatum
+    """`evidence - best`: what the family costs."""
+    amortization_gap: PerDatum
+    """`best - amortized`: what the encoder costs, paired draw by draw."""
+    inference_gap: PerDatum
+    """`evidence - amortized`, the sum of the two."""
+    converged: np.ndarray
+    """Whether refinement converged, `[B]`."""
+    effective_sample_size: np.ndarray
+    """Of the importance weights of the refined q, `[B]`."""
+    sample_size: int
+    """Draws per datum."""
+    evidence_method: str
+    """"exact", or the method of `gaps.evidence`."""
+    surrogate_posterior: Any
+    """The refined q, batch shape `[B]`."""
+    train: GapReport | None = None
+    """The same report on the training data, if they were given."""
+
+    @property
+    def lower_estimates(self) -> tuple[str, ...]:
+        """The fields that are, on average, smaller than what they stand for.
+
+        Importance sampling and annealing underestimate the evidence, so the inference
+        gap and the approximation gap come out low. Refinement may miss the best member
+        of the family, so the amortization gap comes out low, and what it misses counts
+        as approximation gap.
+        """
+        if self.evidence_method in ("exact", "quadrature", "given"):
+            return ("best", "amortization_gap")
+        return (
+            "evidence",
+            "best",
+            "approximation_gap",
+            "amortization_gap",
+            "inference_gap",
+        )
+
+    @property
+    def generalization(self) -> Generalization | None:
+        """What new data lose against the training data; None without them."""
+        old = self.train
+        if old is None:
+            return None
+        return Generalization(
+            old.amortized.mean - self.amortized.mean,
+            old.evidence.mean - self.evidence.mean,
+            self.approximation_gap.mean - old.approximation_gap.mean,
+            self.amortization_gap.mean - old.amortization_gap.mean,
+        )
+
+    @property
+    def table(self) -> Table:
+        """The report as a table, for `str` and for notebooks."""
+        columns = ("mean", "noise +-", "data +-")
+        rows = _rows(self)
+        if self.train is not None:
+            rows = [
+                (f"{len(self.converged)} new data", ()),
+                *rows,
+                (f"{len(self.train.converged)} training data", ()),
+                *_rows(self.train),
+                ("lost on new data", ()),
+                *zip(_LOST, self.generalization, strict=True),
+            ]
+        title = f"Gap report, {len(self.converged)} data, nats per datum"
+        return Table(title, columns, tuple(rows), tuple(_notes(self)))
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def gap_report(
+    model,
+    encoder,
+    x,
+    *,
+    x_train=None,
+    family=None,
+    evidence=None,
+    sample_size=1_000,
+    num_steps=200,
+    max_rounds=10,
+    learning_rate=0.05,
+    tolerance=0.02,
+    evidence_options=None,
+    jit_compile=True,
+    seed,
+) -> GapReport:
+    """Splits what inference loses into the family's part and the encoder's.
+
+    For each datum three numbers are compared: the evidence, the ELBO of the best
+    member of the family (`refine`, which says for each datum whether it converged) and
+    the ELBO of the encoder's answer. Their differences are the approximation gap and
+    the amortization gap; both come from the same draws, and so do their errors.
+
+    Args:
+        model: a `LatentVariableModel` without a global prior.
+        encoder: an `Encoder`, or a bare callable with `family`, as in `refine`.
+        x: data, `[B]` + event: held-out data if `x_train` is given.
+        x_train: data that model and encoder were trained on (or some of them), to
+            report the generalization gap of model and encoder as well.
+        family: of a bare encoder; None with an `Encoder`.
+        evidence: where log p(x) comes from: a method of `gaps.evidence`, numbers `[B]`
+            or an `Evidence`; None takes the model's exact one, or else "importance"
+            with the refined q and the same draws as the ELBO.
+        sample_size: draws per datum.
+        num_steps: of refinement, as in `refine`.
+        max_rounds: of refinement, as in `refine`.
+        learning_rate: of refinement, as in `refine`.
+        tolerance: of refinement, as in `refine`, nats per datum.
+        evidence_options: further arguments of `gaps.evidence`, a dict.
+        jit_compile: whether to compile with XLA.
+        seed: int, pair of ints or integer tensor; stateless.
+
+    Returns:
+        A `GapReport`; it prints as a table.
+
+    Raises:
+        ValueError: as `refine` and `gaps.evidence`.
+
+    Source: Cremer, Li and Duvenaud (2018), equations 4 to 6; generalization: Zhang,
+    Hayes and Barber (2022), section 3.
+    """
+    settings = {
+        "family": family,
+        "sample_size": sample_size,
+        "evidence_options": evidence_options or {},
+        "refinement": {
+            "num_steps": num_steps,
+            "max_rounds": max_rounds,
+            "learning_rate": learning_rate,
+            "tolerance": tolerance,
+            "jit_compile": jit_compile,
+        },
+    }
+    if x_train is None:
+        return _report(model, encoder, x, evidence, as_seed(seed), **settings)
+    if not (evidence is None or isinstance(evidence, str)):
+        raise ValueError(
+            "expected evidence to be a method's name or None with x_train, since one "
+            "set of numbers cannot serve two sets of data. Make two reports instead."
+        )
+    seeds = split_seed(seed)
+    old = _report(model, encoder, x_train, evidence, seeds[0], **settings)
+    new = _report(model, encoder, x, evidence, seeds[1], **settings)
+    return new._replace(train=old)
+
+
+def _report(
+    model, encoder, x, evidence, seed, *, family, sample_size, evidence_options, **rest
+):
+    if sample_size < 2:
+        raise ValueError(
+            f"expected sample_size >= 2, to know an error; got {sample_size}."
+        )
+    refine_seed, draw_seed, evidence_seed = split_seed(seed, 3)
+    refined = refine(
+        encoder, model, x, family=family, seed=refine_seed, **rest["refinement"]
+    )
+    start = begin(encoder, model, x, family)
+    climber = Climber.of(
+        model, start.family, start.batch, rest["refinement"]["jit_compile"]
+    )
+    # common noise: the same seed draws both
+    first = start.log_weights(climber, sample_size, draw_seed)
+    last = climber.log_weights(start.x, refined.parameters, sample_size, draw_seed)
+    ladder = _ladder(first, last)
+    size = _per.effective_sample_size(last)
+    method, found = _evidence_of(model, start.x, evidence)
+    if found is None and (method != "importance" or evidence_options):
+        found = estimated(
+            model,
+            start.x,
+            method,
+            surrogate_posterior=refined.surrogate_posterior,
+            seed=evidence_seed,
+            **evidence_options,
+        )
+    if found is not None:
+        ladder = _under(found, first, last, ladder)
+    return GapReport(
+        **ladder,
+        converged=refined.converged,
+        effective_sample_size=size,
+        sample_size=sample_size,
+        evidence_method=method,
+        surrogate_posterior=refined.surrogate_posterior,
+    )
+
+
+def _evidence_of(model, x, evidence):
+    """The name of the method, and the evidence if it is known already."""
+    if evidence is None and getattr(model, "_log_evidence", None) is not None:
+        return "exact", Evidence(model.log_evidence(x), None, None, None)
+    if evidence is None or isinstance(evidence, str):
+        return evidence or "importance", None
+    if not isinstance(evidence, Evidence):
+        evidence = Evidence(np.asarray(evidence), None, None, None)
+    if tuple(evidence.estimate.shape) != (x.shape[0],):
+        raise ValueError(
+            f"expected one evidence per datum, shape [{x.shape[0]}]; got "
+            f"{list(evidence.estimate.shape)}."
+        )
+    return "given", evidence
+
+
+def _ladder(first, last) -> dict:
+    """All of it from two sets of log-weights, importance evidence included."""
+    rounding = _per.rounding_of(last)
+    approximation = _per.jensen_gap_of(last, rounding)
+    amortization = paired(last, first)
+    return {
+        "evidence": _per.log_mean_of(last, rounding),
+        "best": _per.mean_of(last, rounding),
+        "amortized": _per.mean_of(first, rounding),
+        "approximation_gap": approximation,
+        "amortization_gap": amortization,
+        "inference_gap": _sum(approximation, amortization, last, first, rounding),
+    }
+
+
+def _sum(approximation, amortization, last, first, rounding):
+    """The inference gap, its error from the influence of each draw on both parts."""
+    top = last.max(0)
+    weights = np.exp(np.asarray(last, np.float64) - top)
+    influence = weights / weights.mean(0) - np.asarray(first, np.float64)
+    error = _per.mean_of(influence, rounding).standard_error
+    return PerDatum(approximation.value + amortization.value, error, rounding)
+
+
+def _under(found, first, last, ladder) -> dict:
+    """The same ladder below an evidence that came from elsewhere."""
+    rounding = _per.rounding_of(last)
+    level = np.asarray(found.estimate, np.float64)
+    noise = 0.0 if found.standard_error is None else np.asarray(found.standard_error)
+    evidence = PerDatum(level, np.maximum(noise, rounding), rounding)
+
+    def below(elbo):
+        error = np.hypot(elbo.standard_error, noise)
+        return PerDatum(level - elbo.value, error, rounding)
+
+    return {
+        **ladder,
+        "evidence": evidence,
+        "approximation_gap": below(ladder["best"]),
+        "inference_gap": below(ladder["amortized"]),
+    }
+
+
+_NAMES = {
+    "evidence": "evidence",
+    "best": "best in the family",
+    "amortized": "encoder's ELBO",
+    "approximation_gap": "approximation gap",
+    "amortization_gap": "amortization gap",
+    "inference_gap": "inference gap",
+}
+_LOST = ("ELBO", "by the model", "by the family", "by the encoder")
+
+
+def _rows(report):
+    return [(text, getattr(report, name).mean) for name, text in _NAMES.items()]
+
+
+def _notes(report):
+    method = {"exact": "exact", "given": "given"}.get(
+        report.evidence_method, f"by {report.evidence_method}"
+    )
+    share = 100 * report.converged.mean()
+    yield f"evidence {method}; {share:.1f}% of the data converged"
+    if report.train is not None:
+        yield f"(training data: {100 * report.train.converged.mean():.1f}%)"
+    few = np.sum(report.effective_sample_size < min(10, report.sample_size / 2))
+    if few and report.evidence_method == "importance":
+        yield f"importance weights collapsed for {few} data: too low there"
+    if "evidence" in report.lower_estimates:
+        yield "lower estimates: evidence, best, and all gaps"
+    else:
+        yield "lower estimates: best, amortization gap"
