@@ -140,6 +140,16 @@ def test_the_encoder_is_read_afresh(encoder):
     assert np.abs(q.log_prob(Z) - before).max() > 0.1
 
 
+def test_a_copy_is_the_same_distribution(encoder):
+    vamp = families.vamp_prior(encoder, X[:3], low=-2.0, high=2.0)
+    for q in (families.aggregated_posterior(encoder, X), vamp):
+        again = q.copy(name="Again")
+        assert type(again) is type(q) and again.name == "Again"
+        close(again.log_prob(Z), q.log_prob(Z))
+    np.testing.assert_array_equal(again.pseudo_inputs, vamp.pseudo_inputs)
+    assert [v.name for v in vamp.trainable_variables] == ["raw_pseudo_inputs:0"]
+
+
 def test_latents_without_dimensions_and_encoders_that_are_functions():
     x = np.array([-1.0, 2.0])
     q = families.aggregated_posterior(lambda x: tfd.Normal(x, 0.5 * tf.ones_like(x)), x)

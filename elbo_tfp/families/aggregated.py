@@ -37,7 +37,7 @@ def aggregated_posterior(encoder, x) -> EncodedMixture:
         ValueError: if `encoder` is no callable or does not return one distribution per
             datum, or x is empty.
 
-    Source: Makhzani et al. (2016), section 2; Hoffman and Johnson (2016), equation 3.
+    Source: Makhzani et al. (2016), section 2; Hoffman and Johnson (2016).
     """
     x = tf.convert_to_tensor(x)
     return EncodedMixture(encoder, lambda: x, name="AggregatedPosterior")

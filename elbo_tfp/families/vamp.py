@@ -35,7 +35,7 @@ def vamp_prior(encoder, pseudo_inputs, *, low, high) -> VampPrior:
         ValueError: if a pseudo-input starts outside of the range, `low` is above
             `high`, or as `aggregated_posterior`.
 
-    Source: Tomczak and Welling (2018), equation 10.
+    Source: Tomczak and Welling (2018), section 3.
     """
     start = tf.convert_to_tensor(pseudo_inputs)
     if not start.dtype.is_floating or not start.shape.rank:

@@ -18,7 +18,8 @@ class LatentVariableModel:
 
     Args:
         prior: the distribution of one latent z, of scalar batch shape; or a callable
-            without arguments that returns it, needed when Keras variables shape it.
+            without arguments that returns it, needed when Keras variables shape it. A
+            `Family`, which reads its variables afresh, is a prior that is trained.
         likelihood: a callable from z, `[..., event of z]`, to the distribution of x.
             One datum is one `likelihood(z).event_shape`. With a global prior it is
             called as `likelihood(z, w)`.
