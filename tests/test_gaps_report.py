@@ -144,9 +144,7 @@ def test_common_noise_and_given_evidence():
     near = gaps.gap_report(model, families.Encoder(network, MEAN_FIELD), x, **QUICK)
     alone = np.hypot(near.best.standard_error, near.amortized.standard_error)
     assert (near.amortization_gap.standard_error < alone / 2).all()
-    assert (
-        near.amortization_gap.mean.value > 10 * near.amortization_gap.mean.noise_error
-    )
+    assert near.amortization_gap.mean.value > 5 * near.amortization_gap.mean.noise_error
 
 
 def test_training_data_and_new_data():

@@ -91,9 +91,48 @@ def refine(
     Source: Hjelm et al. (2016); Krishnan, Liang and Hoffman (2018), algorithm 1.
     """
     start = begin(encoder, model, x, family)
-    _check(num_steps, max_rounds, sample_size, evaluation_size, learning_rate)
-    steps_seed, judge_seed, last_seed = split_seed(as_seed(seed), 3)
+    search_seed, last_seed = split_seed(as_seed(seed))
     climber = Climber.of(model, start.family, start.batch, jit_compile)
+    at, converged, rounds = search(
+        start,
+        climber,
+        num_steps=num_steps,
+        max_rounds=max_rounds,
+        sample_size=sample_size,
+        learning_rate=learning_rate,
+        tolerance=tolerance,
+        evaluation_size=evaluation_size,
+        seed=search_seed,
+    )
+    first = start.log_weights(climber, evaluation_size, last_seed)
+    last = climber.log_weights(start.x, at, evaluation_size, last_seed)
+    rounding = rounding_of(last)
+    return Refined(
+        start.family(at),
+        at,
+        mean_of(first, rounding),
+        mean_of(last, rounding),
+        paired(last, first),
+        converged,
+        rounds,
+    )
+
+
+def search(
+    start,
+    climber,
+    *,
+    num_steps,
+    max_rounds,
+    sample_size=16,
+    learning_rate,
+    tolerance,
+    evaluation_size=1_000,
+    seed,
+):
+    """The rounds of `refine`: parameters `[B, P]`, who converged `[B]`, and rounds."""
+    _check(num_steps, max_rounds, sample_size, evaluation_size, learning_rate)
+    steps_seed, judge_seed = split_seed(seed)
     at = tf.convert_to_tensor(start.parameters)
     judged = climber.log_weights(start.x, at, evaluation_size, judge_seed)
     _check_finite(judged, "the start's")
@@ -114,18 +153,7 @@ def refine(
         better = gain.value > np.maximum(2 * gain.standard_error, tolerance / 20)
         at = tf.where(better[:, np.newaxis], moved, at)
         judged = np.where(better, other, judged)
-    first = start.log_weights(climber, evaluation_size, last_seed)
-    last = climber.log_weights(start.x, at, evaluation_size, last_seed)
-    rounding = rounding_of(last)
-    return Refined(
-        start.family(at),
-        at,
-        mean_of(first, rounding),
-        mean_of(last, rounding),
-        paired(last, first),
-        converged,
-        rounds,
-    )
+    return at, converged, rounds
 
 
 class Start(NamedTuple):

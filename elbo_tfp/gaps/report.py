@@ -11,7 +11,7 @@ from elbo_tfp.gaps.climb import Climber
 from elbo_tfp.gaps.evidence import Evidence
 from elbo_tfp.gaps.evidence import evidence as estimated
 from elbo_tfp.gaps.per_datum import Average, PerDatum
-from elbo_tfp.gaps.refine import begin, paired, refine
+from elbo_tfp.gaps.refine import begin, paired, search
 from elbo_tfp.gaps.tables import Table
 from elbo_tfp.types import as_seed, split_seed
 
@@ -171,13 +171,11 @@ def gap_report(
         "family": family,
         "sample_size": sample_size,
         "evidence_options": evidence_options or {},
-        "refinement": {
-            "num_steps": num_steps,
-            "max_rounds": max_rounds,
-            "learning_rate": learning_rate,
-            "tolerance": tolerance,
-            "jit_compile": jit_compile,
-        },
+        "jit_compile": jit_compile,
+        "num_steps": num_steps,
+        "max_rounds": max_rounds,
+        "learning_rate": learning_rate,
+        "tolerance": tolerance,
     }
     if x_train is None:
         return _report(model, encoder, x, evidence, as_seed(seed), **settings)
@@ -193,23 +191,30 @@ def gap_report(
 
 
 def _report(
-    model, encoder, x, evidence, seed, *, family, sample_size, evidence_options, **rest
+    model,
+    encoder,
+    x,
+    evidence,
+    seed,
+    *,
+    family,
+    sample_size,
+    evidence_options,
+    jit_compile,
+    **refinement,
 ):
+    """The report on one set of data."""
     if sample_size < 2:
         raise ValueError(
             f"expected sample_size >= 2, to know an error; got {sample_size}."
         )
     refine_seed, draw_seed, evidence_seed = split_seed(seed, 3)
-    refined = refine(
-        encoder, model, x, family=family, seed=refine_seed, **rest["refinement"]
-    )
     start = begin(encoder, model, x, family)
-    climber = Climber.of(
-        model, start.family, start.batch, rest["refinement"]["jit_compile"]
-    )
+    climber = Climber.of(model, start.family, start.batch, jit_compile)
+    best, converged, _ = search(start, climber, seed=refine_seed, **refinement)
     # common noise: the same seed draws both
     first = start.log_weights(climber, sample_size, draw_seed)
-    last = climber.log_weights(start.x, refined.parameters, sample_size, draw_seed)
+    last = climber.log_weights(start.x, best, sample_size, draw_seed)
     ladder = _ladder(first, last)
     size = _per.effective_sample_size(last)
     method, found = _evidence_of(model, start.x, evidence)
@@ -218,7 +223,7 @@ def _report(
             model,
             start.x,
             method,
-            surrogate_posterior=refined.surrogate_posterior,
+            surrogate_posterior=start.family(best),
             seed=evidence_seed,
             **evidence_options,
         )
@@ -226,11 +231,11 @@ def _report(
         ladder = _under(found, first, last, ladder)
     return GapReport(
         **ladder,
-        converged=refined.converged,
+        converged=converged,
         effective_sample_size=size,
         sample_size=sample_size,
         evidence_method=method,
-        surrogate_posterior=refined.surrogate_posterior,
+        surrogate_posterior=start.family(best),
     )
 
 
