@@ -376,3 +376,16 @@ def test_another_call_on_the_same_model_compiles_nothing_and_sees_new_data():
     # is asked for its event shape in every call)
     assert len(traces) == 4 + 2 * 2
     assert len(model._evidence_programs) == 1
+
+
+def test_a_call_without_q_draws_from_the_prior_whatever_came_before():
+    def model():
+        return et.LatentVariableModel(
+            tfd.Normal(one(0.0), 1.0), lambda z: tfd.Normal(z, one(1.0))
+        )
+
+    options = {"sample_size": 100, "seed": 0}
+    used = model()
+    gaps.evidence(used, X, surrogate_posterior=tfd.Normal(X / 2, one(0.8)), **options)
+    found, fresh = (gaps.evidence(m, X, **options) for m in (used, model()))
+    np.testing.assert_array_equal(found.estimate, fresh.estimate)

@@ -83,7 +83,9 @@ class Problem(NamedTuple):
             return problem._log_weights(seed, size)
 
         arguments = (self.target.x,) if from_prior else (self.target.x, start)
-        return log_weights, arguments, _programs(model, self.batch)
+        # the prior is built into the program, a q is not: two programs
+        programs = _programs(model, self.batch).setdefault(from_prior, {})
+        return log_weights, arguments, programs
 
     def _log_weights(self, seed, size):
         return draw(self.target, self.start, size, seed=seed).log_weights, None
