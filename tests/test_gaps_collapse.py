@@ -8,6 +8,7 @@ from scipy import integrate, stats
 
 import elbo_tfp as et
 from elbo_tfp import families, gaps, models
+from elbo_tfp.families import Encoder
 from elbo_tfp.families.base import raw_of_positive
 from elbo_tfp.gaps import marginal
 from tests.statistics import says
@@ -301,3 +302,26 @@ def test_the_tables():
     assert max(map(len, text.splitlines())) <= 62
     page = report._repr_html_()
     assert page.count("<table>") == 2 and page.count("z[") == 4
+
+
+def test_the_same_network_in_another_family_is_another_encoder():
+    def both(x):
+        return tf.concat([x, tf.zeros_like(x)], -1)
+
+    def wide(parameters):
+        loc, raw = tf.split(parameters, 2, -1)
+        return tfd.Independent(tfd.Normal(3 * loc, 0.1 + tf.nn.softplus(raw)), 1)
+
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    options = {"sample_size": 4, "jit_compile": False, "seed": 0}
+
+    def informations(model):
+        for family in (families.mean_field(2, dtype=tf.float64), wide):
+            report = gaps.collapse_report(model(), Encoder(both, family), x, **options)
+            yield report.mutual_information.value
+
+    kept = models.linear_gaussian(np.eye(2))
+    together = list(informations(lambda: kept))
+    alone = list(informations(lambda: models.linear_gaussian(np.eye(2))))
+    np.testing.assert_array_equal(together, alone)
+    assert np.abs(together[0] - together[1]).min() > 0.01

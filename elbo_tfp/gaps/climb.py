@@ -156,23 +156,25 @@ class Climber(NamedTuple):
         return in_chunks(once, sample_size, chunk, batch, (q.dtype,), seed)[0]
 
     def _compiled(self, program, *key):
-        return compiled(program, self.programs, key, self.family, self.jit_compile)
+        owners = (self.family,)
+        return compiled(program, self.programs, key, owners, self.jit_compile)
 
 
-def compiled(program, programs, key, owner, jit_compile):
+def compiled(program, programs, key, owners, jit_compile):
     """`program` as a `tf.function`, from `programs` if it is there.
 
     Args:
-        program: a function of tensors; what else it uses is `owner` or lasts.
+        program: a function of tensors; what else it uses is in `owners` or lasts.
         programs: the dict that keeps it.
-        key: hashable; what was built into the program, `owner` aside.
-        owner: an object built into the program. It is kept, lest another take its id.
+        key: hashable; what was built into the program, `owners` aside.
+        owners: the objects built into the program. They are kept, lest others take
+            their ids.
         jit_compile: whether to compile with XLA.
     """
-    key = (*key, id(owner), jit_compile)
+    key = (*key, *map(id, owners), jit_compile)
     if key not in programs:
         made = tf.function(program, jit_compile=jit_compile, autograph=False)
-        programs[key] = made, owner
+        programs[key] = made, owners
     return programs[key][0]
 
 

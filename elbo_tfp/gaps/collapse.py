@@ -201,8 +201,9 @@ def _measured(model, encoder, x, sample_size, jit_compile, seeds):
         return in_chunks(once, sample_size, chunk, batch, (q.dtype,) * 4, draw_seed)
 
     programs, key = _programs(model, batch), ("collapse", sample_size)
-    owner = getattr(encoder, "network", encoder)
-    run = compiled(program, programs, key, owner, jit_compile)
+    # an Encoder is often written anew around the same two parts
+    parts = getattr(encoder, "network", encoder), getattr(encoder, "family", None)
+    run = compiled(program, programs, key, parts, jit_compile)
     return [v.numpy() for v in run(x, seeds[0], seeds[1])]
 
 
