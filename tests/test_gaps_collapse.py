@@ -315,13 +315,13 @@ def test_the_same_network_in_another_family_is_another_encoder():
     x = np.random.default_rng(0).normal(size=(5, 2))
     options = {"sample_size": 4, "jit_compile": False, "seed": 0}
 
-    def informations(model):
+    def information_values(model):
         for family in (families.mean_field(2, dtype=tf.float64), wide):
             report = gaps.collapse_report(model(), Encoder(both, family), x, **options)
             yield report.mutual_information.value
 
     kept = models.linear_gaussian(np.eye(2))
-    together = list(informations(lambda: kept))
-    alone = list(informations(lambda: models.linear_gaussian(np.eye(2))))
+    together = list(information_values(lambda: kept))
+    alone = list(information_values(lambda: models.linear_gaussian(np.eye(2))))
     np.testing.assert_array_equal(together, alone)
     assert np.abs(together[0] - together[1]).min() > 0.01
