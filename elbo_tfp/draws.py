@@ -67,14 +67,14 @@ def evaluate(target, surrogate_posterior, z, sample_size) -> Draws:
     return _weigh(target, z, log_q, lead_shape(sample_size))
 
 
-def lead_shape(sample_size) -> tuple[int, ...]:
+def lead_shape(sample_size, name="sample_size") -> tuple[int, ...]:
     """The leading shape of the samples, `sample_size` as a checked tuple."""
     sizes = sample_size if isinstance(sample_size, (tuple, list)) else [sample_size]
     whole = [hasattr(n, "__index__") and not isinstance(n, bool) for n in sizes]
     if not sizes or not all(whole) or min(int(n) for n in sizes) < 1:
         raise ValueError(
-            "expected sample_size to be a positive int or a tuple of them; got "
-            f"{sample_size!r}. Use sample_size=1 for the cheapest estimate."
+            f"expected {name} to be a positive int or a tuple of them; got "
+            f"{sample_size!r}. Use {name}=1 for the cheapest estimate."
         )
     return tuple(int(n) for n in sizes)
 

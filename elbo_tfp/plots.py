@@ -195,17 +195,17 @@ def gap_ladder(report, *, ax=None):
             label to report.
         ax: axes to draw on; new ones if None.
 
+    Raises:
+        ValueError: if anything else is given, or an empty dict.
+
     Returns:
         The `Axes`: one column per report, mean nats per datum; a column's top is the
         evidence, the line inside it the best ELBO of the family, its foot the encoder's
         ELBO. Error bars are two Monte Carlo standard errors of the gap they stand at.
     """
-    if isinstance(report, dict):
-        columns = dict(report)
-    elif report.train is not None:
+    columns = _reports(report, "gap_report", "amortization_gap")
+    if "" in columns and report.train is not None:
         columns = {"training data": report.train, "new data": report}
-    else:
-        columns = {"": report}
     at = range(len(columns))
     tops = [r.evidence.mean.value for r in columns.values()]
     middles = [r.evidence.mean.value - _gap(r, 0).value for r in columns.values()]
@@ -254,11 +254,11 @@ def collapse_panel(report, *, ax=None):
         uses z.
 
     Raises:
-        ValueError: if there are more than five reports.
+        ValueError: if there are more than five reports, or something else is given.
     """
     import numpy as np
 
-    reports = report if isinstance(report, dict) else {"": report}
+    reports = _reports(report, "collapse_report", "mean_variance")
     if len(reports) > 5:
         raise ValueError(f"expected at most five reports; got {len(reports)}.")
     known = all(r.kl_per_dimension is not None for r in reports.values())
@@ -289,6 +289,18 @@ def collapse_panel(report, *, ax=None):
     handles = ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0)).legend_handles
     for i, handle in enumerate(handles):
         handle.set(facecolor=hues[i], hatch=hatches[i], alpha=0.8)
+
+
+def _reports(report, maker, field):
+    """label -> report, checked to come from the right function."""
+    reports = dict(report) if isinstance(report, dict) else {"": report}
+    found = [type(r).__name__ for r in reports.values() if not hasattr(r, field)]
+    if found or not reports:
+        raise ValueError(
+            f"expected what gaps.{maker} returns, or a dict from label to it; got "
+            f"{found[0] if found else 'an empty dict'}."
+        )
+    return reports
 
 
 def _in_words(label, report):

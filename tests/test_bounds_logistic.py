@@ -42,6 +42,47 @@ def test_quadrature_confirms_the_evidence():
     assert abs(np.log(evidence) - LOG_EVIDENCE) < 1e-6
 
 
+def adaptive(a, y, xi):
+    curvature = np.tanh(xi / 2) / (4 * xi)
+    level = -np.logaddexp(0, -xi) - xi / 2 + curvature * xi**2
+    return (y - 0.5) * a - curvature * a**2 + level
+
+
+def fixed(a, y, psi):
+    slope = special.expit(psi)
+    away = a - psi
+    return y * a - np.logaddexp(0, psi) - slope * away - away**2 / 8
+
+
+@pytest.mark.parametrize("name", ["jaakkola_jordan", "bohning"])
+def test_the_bound_is_the_integral_of_its_quadratic_under_any_prior(name):
+    mean, scale = np.array([0.7, -0.4]), np.array([2.0, 0.5])
+    bound = compute(name, prior_loc=mean, prior_scale=scale)
+    loc, cov = bound.loc.numpy(), bound.covariance.numpy()
+    spread = np.einsum("ni,ij,nj->n", X, cov, X)
+    at = X @ loc if name == "bohning" else np.sqrt(spread + (X @ loc) ** 2)
+    kind = fixed if name == "bohning" else adaptive
+    one = np.linspace(-8, 8, 401)
+    # the standardised weights on a grid
+    u = np.stack(np.meshgrid(one, one, indexing="ij"), -1).reshape(-1, 2)
+    log_joint = kind((mean + scale * u) @ X.T, Y, at).sum(1) - (u**2).sum(1) / 2
+    step = one[1] - one[0]
+    log_integral = special.logsumexp(log_joint) + np.log(step**2 / (2 * np.pi))
+    assert abs(float(bound.value) - log_integral) < 1e-7
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_prior_is_standard_if_nothing_is_said(name):
+    said = compute(name, prior_loc=0.0, prior_scale=1.0)
+    function = getattr(bounds, name, None)
+    silent = (
+        bounds.gaussian_concave(X, Y, mean_field=name == "mean_field")
+        if function is None
+        else function(X, Y)
+    )
+    assert float(silent.value) == float(said.value) != VALUES[name]
+
+
 def test_the_order_holds_on_random_problems():
     rng = np.random.default_rng(0)
     for _ in range(5):

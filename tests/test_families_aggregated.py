@@ -170,6 +170,12 @@ def test_what_is_no_encoder(encoder):
         families.aggregated_posterior(lambda x: tfd.Normal(x[:, :2], 1.0), X)
     with says("one distribution per datum", "EagerTensor", "Encoder(network, family)"):
         families.aggregated_posterior(encoder.network, X)
+    with says("data without NaN", "3 of 21"):
+        families.aggregated_posterior(
+            encoder, np.where(np.arange(7)[:, None], X, np.nan)
+        )
+    with says("z of event shape (2,)", "got shape (5, 3)"):
+        families.aggregated_posterior(encoder, X).log_prob(np.zeros([5, 3]))
 
 
 def test_vamp_prior_is_the_mixture_at_its_pseudo_inputs(encoder):

@@ -88,6 +88,11 @@ def test_parameters_of_another_size_are_an_error(shape):
         Family(normals, START)(tf.zeros(shape))
 
 
+def test_whole_numbers_are_no_parameters():
+    with says("parameters of a floating dtype", "'q'", "got int32", "Cast the data"):
+        Family(normals, START)(tf.zeros([5, 4], tf.int32))
+
+
 def test_positive_maps_zero_to_one_and_inverts():
     close(positive(tf.constant(0.0)), 1.0)
     for dtype in (tf.float32, tf.float64):

@@ -243,6 +243,28 @@ def test_a_threshold_moves_units():
         assert report.num_active == units and report.threshold == threshold
 
 
+def test_two_data_and_two_draws_will_do_and_an_exact_rate_has_no_error():
+    model = models.probabilistic_pca(IRIS, 4, noise_variance=0.05)
+    quick = QUICK | {"sample_size": 2}
+    report = gaps.collapse_report(model, exact_encoder(model), IRIS[:2], **quick)
+    assert report.mean_variance.shape == (4,) and report.kl.value.shape == (2,)
+    np.testing.assert_array_equal(report.kl.standard_error, 0)
+    assert (report.mutual_information.standard_error > 0).all()
+
+
+def test_marginals_without_a_closed_form_are_measured():
+    # KL(N(0.5, 1) || Student-t with 4 degrees), by quadrature
+    q = tfd.Independent(tfd.Normal(np.full([3, 2], 0.5), 1.0), 1)
+    prior = tfd.Sample(tfd.StudentT(np.float64(4), np.float64(0), np.float64(1)), 2)
+    found = marginal.kl_per_dimension(q, prior, 40_000, 0)
+    ours, theirs = stats.norm(0.5, 1), stats.t(4)
+    exact = integrate.quad(
+        lambda z: ours.pdf(z) * (ours.logpdf(z) - theirs.logpdf(z)), -12, 13
+    )[0]
+    assert found.shape == (3, 2) and exact > 0.05
+    np.testing.assert_allclose(found, exact, atol=0.012)
+
+
 def network(x):
     return tf.concat([x, x], -1)
 
@@ -252,7 +274,10 @@ def network(x):
     [
         ({"x": np.zeros([1, 2])}, ["at least 2 data", "got x of shape (1, 2)"]),
         ({"sample_size": 1}, ["sample_size >= 2"]),
-        ({"threshold": 0.0}, ["threshold > 0"]),
+        ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
+        ({"threshold": 0.0}, ["threshold to be a number > 0", "got 0.0"]),
+        ({"threshold": np.nan}, ["threshold to be a number > 0", "got nan"]),
+        ({"threshold": "a"}, ["threshold to be a number > 0", "got 'a'"]),
         ({"encoder": network}, ["distribution over vectors z; got EagerTensor"]),
         (
             {"encoder": lambda x: tfd.Normal(x[:, 0], 1.0)},

@@ -170,9 +170,21 @@ def cut(x):
             {},
             ["parameters [..., 4]"],
         ),
-        ((ENCODER, MODEL, X), {"num_steps": 0}, ["positive int"]),
+        ((ENCODER, MODEL, X), {"num_steps": 0}, ["num_steps to be a positive int"]),
+        ((ENCODER, MODEL, X), {"max_rounds": "2"}, ["max_rounds", "'2'"]),
+        ((ENCODER, MODEL, X), {"tolerance": np.nan}, ["tolerance", "> 0; got nan"]),
+        ((ENCODER, MODEL, X), {"tolerance": -1.0}, ["tolerance", "> 0; got -1.0"]),
+        (
+            (ENCODER, MODEL, np.ones([3, 3], int)),
+            {},
+            ["likelihood's dtype float64; got int64"],
+        ),
         ((ENCODER, MODEL, X), {"evaluation_size": 1}, ["evaluation_size >= 2"]),
-        ((ENCODER, MODEL, X), {"learning_rate": 0.0}, ["learning_rate > 0"]),
+        (
+            (ENCODER, MODEL, X),
+            {"learning_rate": 0.0},
+            ["learning_rate to be a number > 0"],
+        ),
     ],
 )
 def test_wrong_input_is_named(arguments, options, words):
@@ -249,5 +261,13 @@ def test_semi_amortized_training_runs_in_fit_with_a_weight():
     assert result.elbo[-10:].mean() > result.elbo[:10].mean()
     with says("Encoder(network, family)"):
         gaps.semi_amortized(MODEL, encoder.network)
-    with says("positive int"):
+    with says("num_steps to be a positive int"):
         gaps.semi_amortized(MODEL, encoder, num_steps=0)
+    for rate in (-1.0, 0.0, np.nan, "a"):
+        with says("learning_rate to be a number > 0", f"got {rate!r}"):
+            gaps.semi_amortized(MODEL, encoder, learning_rate=rate)
+    with says("a LatentVariableModel first", "got Encoder"):
+        gaps.semi_amortized(encoder, MODEL)
+    answer = families.Encoder(lambda x: encoder(x), MEAN_FIELD)
+    with says("the family's parameters", "got the distribution"):
+        gaps.semi_amortized(MODEL, answer)(tf.constant(X), 0)

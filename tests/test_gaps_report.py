@@ -8,6 +8,7 @@ import elbo_tfp as et
 from elbo_tfp import families, gaps, models
 from elbo_tfp.families.base import raw_of_positive
 from elbo_tfp.gaps import per_datum
+from elbo_tfp.gaps.tables import Table
 from tests.statistics import says
 
 IRIS = et.data.iris()
@@ -165,6 +166,15 @@ def test_training_data_and_new_data():
     assert report.train.train is None and report.train.generalization is None
 
 
+def test_two_reports_on_the_same_data_share_no_noise():
+    model, x, _ = correlated()
+    options = QUICK | {"sample_size": 2, "num_steps": 3, "max_rounds": 1}
+    report = gaps.gap_report(model, flat_encoder(MEAN_FIELD), x, x_train=x, **options)
+    assert report.sample_size == 2 and report.train is not None
+    np.testing.assert_allclose(report.evidence.value, report.train.evidence.value)
+    assert (report.amortized.value != report.train.amortized.value).all()
+
+
 def test_one_datum_constant_data_and_an_untrained_model():
     model, x, exact = correlated()
     encoder = flat_encoder(MEAN_FIELD)
@@ -204,6 +214,12 @@ def test_collapsed_weights_are_noted():
         ({"evidence": np.zeros(3)}, ["one evidence per datum, shape [40]; got [3]"]),
         ({"evidence": np.zeros(40), "x_train": 1}, ["x_train", "two sets of data"]),
         ({"sample_size": 1}, ["sample_size >= 2"]),
+        ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
+        ({"sample_size": "3"}, ["sample_size to be a positive int", "'3'"]),
+        ({"tolerance": np.nan}, ["tolerance to be a number > 0"]),
+        ({"evidence": np.full(40, np.nan)}, ["finite evidence", "40 of 40 data"]),
+        ({"evidence": np.r_[np.zeros(39), np.inf]}, ["finite evidence", "1 of 40"]),
+        ({"evidence_options": {"chunk_size": 5}}, ["['chunk_size']", "is exact"]),
         ({"evidence": "oracle"}, ["method to be one of"]),
         ({"family": families.mean_field(2)}, ["family=None"]),
     ],
@@ -246,6 +262,37 @@ def test_the_table_in_text_and_html():
     page = report._repr_html_()
     assert page.count("<tr>") == 7 and 'scope="col"' in page and "style" not in page
     assert "noise" in str(mean)
+
+
+TABLE = Table("Two", ("mean", "+-"), (("old", ()), ("a gap", (-0.0001, 12.5))), ("ok",))
+
+
+def test_a_table_to_the_letter():
+    assert str(TABLE).splitlines() == [
+        "Two",
+        "           mean        +-",
+        "-" * 25,
+        "old",
+        "a gap     0.000    12.500",
+        "-" * 25,
+        "ok",
+    ]
+    wide = Table("Wide", ("x",), (("a", ("0123456789",)), ("b", (None,))))
+    assert str(wide).splitlines()[-3:-1] == ["a 0123456789", "b          -"]
+    body = TABLE._repr_html_().split("<tbody>")[1]
+    assert body == (
+        '<tr><th scope="row" colspan="3">old</th></tr>'
+        '<tr><th scope="row">a gap</th><td>0.000</td><td>12.500</td></tr>'
+        "</tbody></table><p>ok</p>"
+    )
+
+
+def test_what_is_low_is_said():
+    model, x, _ = correlated()
+    report = gaps.gap_report(model, flat_encoder(MEAN_FIELD), x[:2], **QUICK)
+    text = str(report)
+    assert text.endswith("lower estimates: best, amortization gap")
+    assert f"evidence exact; {50 * report.converged.sum():.1f}% of the data" in text
 
 
 # the numbers per datum

@@ -249,3 +249,43 @@ def test_errors_about_the_other_latents():
         marginals.conjugate(overdispersed(), ["m", "rate"])
     with says("name of the latent to integrate", "['rate', 'm']"):
         marginals.conjugate(overdispersed())
+
+
+def test_data_that_are_no_counts():
+    small = marginals.conjugate(overdispersed(), "rate")
+    for x in (-1.0, 1.5):
+        with says("whole numbers >= 0; got 1 of 2 others"):
+            small.log_joint(np.array([x, 2.0]))
+    alone = marginals.conjugate(et.models.gamma_poisson(2.0, 1.5, dtype=tf.float64))
+    with says("whole numbers >= 0"):
+        alone.log_evidence(np.array([0.5]))
+    with says("likelihood's dtype float64", "got float32"):
+        alone.log_evidence(np.array([1.0], "float32"))
+
+
+def test_a_support_is_handed_on():
+    model = overdispersed()
+    strict = et.LatentVariableModel(
+        model.prior,
+        model.likelihood,
+        support=lambda x: "at most 9" if np.max(x) > 9 else None,
+    )
+    small = marginals.conjugate(strict, "rate")
+    assert small.log_joint(np.array([3.0])) is not None
+    with says("the likelihood can give: at most 9"):
+        small.log_joint(np.array([3.0, 12.0]))
+
+
+@pytest.mark.parametrize(
+    "integrate",
+    [
+        marginals.conjugate,
+        marginals.linear_gaussian,
+        marginals.enumerate_discrete,
+        marginals.kalman,
+        marginals.forward,
+    ],
+)
+def test_what_is_no_model(integrate):
+    with says("expected a LatentVariableModel", "got int", "from_joint"):
+        integrate(3, "z")

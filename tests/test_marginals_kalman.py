@@ -394,3 +394,12 @@ def test_errors_about_the_other_latents():
     )
     with says("one chain to integrate", "['z', 'v']"):
         marginals.kalman(model, ["z", "v"])
+
+
+def test_data_of_another_precision_or_length():
+    model, _ = tracking()
+    small = marginals.kalman(model)
+    with says("likelihood's dtype float64", "got float32"):
+        small.log_evidence(np.zeros([2, T, 3], "float32"))
+    with says("one number per sample and datum", f"(2, {T - 1}, 3)"):
+        small.log_evidence(np.zeros([2, T - 1, 3]))

@@ -105,3 +105,14 @@ def test_a_panel_without_marginals_shows_the_means_variance():
 def test_a_panel_holds_five_reports_at_most():
     with says("at most five reports; got 6"):
         plots.collapse_panel({str(i): collapse_report() for i in range(6)})
+
+
+def test_what_is_no_report():
+    with says("what gaps.gap_report returns", "got CollapseReport"):
+        plots.gap_ladder(collapse_report())
+    with says("what gaps.gap_report returns", "got int"):
+        plots.gap_ladder({"a": gap_report(), "b": 3})
+    with says("what gaps.collapse_report returns", "got an empty dict"):
+        plots.collapse_panel({})
+    with says("what gaps.collapse_report returns", "got GapReport"):
+        plots.collapse_panel(gap_report())

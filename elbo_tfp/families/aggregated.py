@@ -35,11 +35,16 @@ def aggregated_posterior(encoder, x) -> EncodedMixture:
 
     Raises:
         ValueError: if `encoder` is no callable or does not return one distribution per
-            datum, or x is empty.
+            datum, or x is empty or holds NaN; by `log_prob`, if z has another event
+            shape.
 
     Source: Makhzani et al. (2016), section 2; Hoffman and Johnson (2016).
     """
     x = tf.convert_to_tensor(x)
+    if tf.executing_eagerly() and x.dtype.is_floating:
+        bad = int(tf.math.count_nonzero(tf.math.is_nan(x)))
+        if bad:
+            raise ValueError(f"expected data without NaN; got {bad} of {tf.size(x)}.")
     return EncodedMixture(encoder, lambda: x, name="AggregatedPosterior")
 
 
@@ -87,6 +92,12 @@ class EncodedMixture(tfd.Distribution):
         return self._encode(tf.gather(inputs, k)).sample(seed=noise)
 
     def _log_prob(self, z):
+        if not z.shape[z.shape.rank - self._event.rank :].is_compatible_with(
+            self._event
+        ):
+            raise ValueError(
+                f"expected z of event shape {self._event}; got shape {z.shape}."
+            )
         inputs = self._inputs()
         size, numbers = inputs.shape[0], z.shape.num_elements() or _IF_UNKNOWN
         pieces = min(size, math.ceil(size * numbers / _NUMBERS_PER_CHUNK))
@@ -120,7 +131,7 @@ class EncodedMixture(tfd.Distribution):
 
         start = tf.constant(1), one(0)
         return tf.while_loop(
-            lambda i, _: i < pieces, add, start, maximum_iterations=pieces - 1
+            lambda *_: True, add, start, maximum_iterations=pieces - 1
         )[1]
 
     def _mean(self):

@@ -45,7 +45,8 @@ class Family(tf.Module):
         """The member with these parameters, `[..., parameters_size]`.
 
         Raises:
-            ValueError: if the last dimension is not `parameters_size`.
+            ValueError: if the last dimension is not `parameters_size`, or they are
+                whole numbers.
         """
         parameters = tf.convert_to_tensor(parameters)
         if parameters.shape.rank == 0 or parameters.shape[-1] != self.parameters_size:
@@ -53,6 +54,11 @@ class Family(tf.Module):
                 f"expected parameters [..., {self.parameters_size}] for the family "
                 f"{self.name!r}; got shape {parameters.shape}. End the network with "
                 "Dense(family.parameters_size)."
+            )
+        if not parameters.dtype.is_floating:
+            raise ValueError(
+                f"expected parameters of a floating dtype for the family {self.name!r};"
+                f" got {parameters.dtype.name}. Cast the data that the network takes."
             )
         return self._build(parameters)
 

@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds import analytic_kl
-from elbo_tfp.draws import lead_shape
 from elbo_tfp.families import aggregated_posterior
 from elbo_tfp.gaps import per_datum as _per
 from elbo_tfp.gaps.climb import compiled, in_chunks
 from elbo_tfp.gaps.evidence_problem import _programs
 from elbo_tfp.gaps.marginal import kl_per_dimension, posterior_means
 from elbo_tfp.gaps.per_datum import PerDatum
+from elbo_tfp.gaps.refine import check
 from elbo_tfp.gaps.tables import Table
 from elbo_tfp.types import split_seed
 
@@ -229,10 +229,10 @@ def _checked(model, encoder, x, threshold, sample_size):
             "expected a LatentVariableModel and an encoder, a callable x -> "
             f"distribution; got {type(model).__name__} and {type(encoder).__name__}."
         )
-    if lead_shape((sample_size,))[0] < 2 or not threshold > 0:
+    check({"sample_size": sample_size}, threshold=threshold)
+    if sample_size < 2:
         raise ValueError(
-            "expected sample_size >= 2 and threshold > 0; got "
-            f"{sample_size} and {threshold}."
+            f"expected sample_size >= 2, to know an error; got {sample_size}."
         )
     x = model.log_joint(x).x
     q = encoder(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,7 +132,13 @@ def search(
     seed,
 ):
     """The rounds of `refine`: parameters `[B, P]`, who converged `[B]`, and rounds."""
-    _check(num_steps, max_rounds, sample_size, evaluation_size, learning_rate)
+    sizes = {
+        "num_steps": num_steps,
+        "max_rounds": max_rounds,
+        "sample_size": sample_size,
+        "evaluation_size": evaluation_size,
+    }
+    check(sizes, learning_rate=learning_rate, tolerance=tolerance)
     steps_seed, judge_seed = split_seed(seed)
     at = tf.convert_to_tensor(start.parameters)
     judged = climber.log_weights(start.x, at, evaluation_size, judge_seed)
@@ -252,10 +259,12 @@ def _check_finite(log_weights, whose):
         )
 
 
-def _check(num_steps, max_rounds, sample_size, evaluation_size, learning_rate):
-    for size in (num_steps, max_rounds, sample_size, evaluation_size):
-        _draws.lead_shape((size,))
-    if evaluation_size < 2:
+def check(sizes, **rates):
+    """Raises ValueError unless sizes are positive ints and rates positive numbers."""
+    for name, size in sizes.items():
+        _draws.lead_shape((size,), name)
+    if sizes.get("evaluation_size", 2) < 2:
         raise ValueError("expected evaluation_size >= 2, to know an error; got 1.")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"expected learning_rate > 0; got {learning_rate!r}.")
+    for name, rate in rates.items():
+        if not (isinstance(rate, numbers.Real) and 0 < rate < math.inf):
+            raise ValueError(f"expected {name} to be a number > 0; got {rate!r}.")

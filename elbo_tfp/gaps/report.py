@@ -11,7 +11,7 @@ from elbo_tfp.gaps.climb import Climber
 from elbo_tfp.gaps.evidence import Evidence
 from elbo_tfp.gaps.evidence import evidence as estimated
 from elbo_tfp.gaps.per_datum import Average, PerDatum
-from elbo_tfp.gaps.refine import begin, paired, search
+from elbo_tfp.gaps.refine import begin, check, paired, search
 from elbo_tfp.gaps.tables import Table
 from elbo_tfp.types import as_seed, split_seed
 
@@ -162,7 +162,8 @@ def gap_report(
         A `GapReport`; it prints as a table.
 
     Raises:
-        ValueError: as `refine` and `gaps.evidence`.
+        ValueError: as `refine` and `gaps.evidence`; if given evidence is not one finite
+            number per datum; if there are options for evidence that is known.
 
     Source: Cremer, Li and Duvenaud (2018), equations 4 to 6; generalization: Zhang,
     Hayes and Barber (2022), section 3.
@@ -204,12 +205,20 @@ def _report(
     **refinement,
 ):
     """The report on one set of data."""
+    check({"sample_size": sample_size})
     if sample_size < 2:
         raise ValueError(
             f"expected sample_size >= 2, to know an error; got {sample_size}."
         )
     refine_seed, draw_seed, evidence_seed = split_seed(seed, 3)
     start = begin(encoder, model, x, family)
+    method, found = _evidence_of(model, start.x, evidence)
+    if evidence_options and found is not None:
+        raise ValueError(
+            "expected evidence_options with a method of gaps.evidence only; got "
+            f"{sorted(evidence_options)} where the evidence is {method}. Leave them "
+            'out, or name the method, evidence="annealed" say.'
+        )
     climber = Climber.of(model, start.family, start.batch, jit_compile)
     best, converged, _ = search(start, climber, seed=refine_seed, **refinement)
     # common noise: the same seed draws both
@@ -217,7 +226,6 @@ def _report(
     last = climber.log_weights(start.x, best, sample_size, draw_seed)
     ladder = _ladder(first, last)
     size = _per.effective_sample_size(last)
-    method, found = _evidence_of(model, start.x, evidence)
     if found is None and (method != "importance" or evidence_options):
         found = estimated(
             model,
@@ -251,6 +259,11 @@ def _evidence_of(model, x, evidence):
         raise ValueError(
             f"expected one evidence per datum, shape [{x.shape[0]}]; got "
             f"{list(evidence.estimate.shape)}."
+        )
+    if not np.isfinite(evidence.estimate).all():
+        raise ValueError(
+            "expected finite evidence, nats per datum; got NaN or infinity for "
+            f"{np.sum(~np.isfinite(evidence.estimate))} of {x.shape[0]} data."
         )
     return "given", evidence
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from elbo_tfp import bounds
-from elbo_tfp.draws import draw, lead_shape
+from elbo_tfp.draws import draw
 from elbo_tfp.gaps.climb import ascend
-from elbo_tfp.gaps.refine import as_encoder
+from elbo_tfp.gaps.refine import as_encoder, check
 from elbo_tfp.gradients import sticking_the_landing
 from elbo_tfp.types import Estimate, split_seed, with_gradient_of
 
@@ -49,16 +49,32 @@ def semi_amortized(
         A function `(batch, seed, kl_weight=1.0) -> Estimate`.
 
     Raises:
-        ValueError: if a bare encoder has no family, or a size is not positive.
+        ValueError: if a bare encoder has no family, or a size or the learning rate is
+            not positive.
 
     Source: Krishnan, Liang and Hoffman (2018), algorithm 1; through the refinement:
     Kim et al. (2018), which costs second derivatives.
     """
+    if not hasattr(model, "log_joint"):
+        raise ValueError(
+            "expected semi_amortized(model, encoder), a LatentVariableModel first; got "
+            f"{type(model).__name__}."
+        )
     encoder = as_encoder(encoder, family)
-    lead_shape((num_steps, refine_sample_size, sample_size))
+    sizes = {
+        "num_steps": num_steps,
+        "refine_sample_size": refine_sample_size,
+        "sample_size": sample_size,
+    }
+    check(sizes, learning_rate=learning_rate)
 
     def objective(batch, seed, kl_weight=1.0):
         target, start = model.log_joint(batch), encoder.network(batch)
+        if hasattr(start, "log_prob"):
+            raise ValueError(
+                "expected the network to return the family's parameters, which are "
+                f"what refinement moves; got the distribution {type(start).__name__}."
+            )
         refine_seed, own_seed, last_seed = split_seed(seed, 3)
         refined = ascend(
             target,

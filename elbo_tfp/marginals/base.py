@@ -26,14 +26,21 @@ class Marginal(LatentVariableModel):
         prior: a callable that returns p(z_1).
         likelihood: a callable from z_1 (and w) to p(x | z_1).
         conditional: a callable `(likelihood_input, x) -> distribution` of z_2.
+        support: as in `LatentVariableModel`, if the model has none of its own.
     """
 
-    def __init__(self, model, latents, prior, likelihood, conditional):
+    def __init__(self, model, latents, prior, likelihood, conditional, support=None):
         self.integrated_from, self._latents = model, latents
         self._conditional, exact = conditional, {}
         if not latents.kept:
             exact = {"log_evidence": self._all_summed, "posterior": self._all}
-        super().__init__(prior, likelihood, model._global_prior, **exact)
+        super().__init__(
+            prior,
+            likelihood,
+            model._global_prior,
+            support=model._support or support,
+            **exact,
+        )
 
     def conditional(self, z, x):
         """p(z_2 | z_1, x), the exact distribution of what was integrated.
@@ -73,25 +80,36 @@ class Marginal(LatentVariableModel):
         return tf.zeros(tf.concat([lead, [0]], 0), self.prior.dtype)
 
     def _all_summed(self, x):
-        return self.likelihood(self._nothing(x)).log_prob(x)
+        return self.log_joint(x).log_parts(self._nothing(x))[0]
 
     def _all(self, x):
         return self.conditional(self._nothing(x), x)
+
+
+def prior_of(model):
+    """The model's prior; ValueError if it is no model."""
+    if not isinstance(model, LatentVariableModel):
+        raise ValueError(
+            "expected a LatentVariableModel, out of which to integrate a latent; got "
+            f"{type(model).__name__}. A TFP joint distribution of one latent and the "
+            "data becomes one by models.from_joint(joint)."
+        )
+    return model.prior
 
 
 class Latents:
     """The parts of z by name, and which of them are integrated.
 
     Args:
-        prior: the prior over all parts.
+        model: the `LatentVariableModel` that z belongs to.
         integrated: names, or None for the only part there is.
 
     Raises:
-        ValueError: if a name is unknown or missing.
+        ValueError: if a name is unknown or missing, or there is no model.
     """
 
-    def __init__(self, prior, integrated):
-        self.template = prior.event_shape
+    def __init__(self, model, integrated):
+        self.template = prior_of(model).event_shape
         self.names = _names(self.template)
         if integrated is None and len(self.names) > 1:
             raise ValueError(

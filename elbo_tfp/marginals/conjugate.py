@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from elbo_tfp.marginals.base import (
     some_latents,
 )
 from elbo_tfp.marginals.linear import MULTIVARIATE, linear_gaussian
+from elbo_tfp.models.counts import is_count
 from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
@@ -54,7 +56,7 @@ def conjugate(model, name=None) -> Marginal:
 
     Source: Bernardo and Smith (1994), section 5.2 and appendix A.
     """
-    latents = Latents(model.prior, name)
+    latents = Latents(model, name)
     if len(latents.integrated) > 1:
         raise ValueError(
             f"expected one latent to integrate; got {latents.integrated}. Integrate "
@@ -66,7 +68,16 @@ def conjugate(model, name=None) -> Marginal:
     parts.check()
 
     prior = prior_of_kept(model, latents, parts.dtype, parts.log_prior_of_kept)
-    return Marginal(model, latents, prior, parts.likelihood, parts.conditional)
+    return Marginal(
+        model, latents, prior, parts.likelihood, parts.conditional, _not_counts
+    )
+
+
+def _not_counts(x):
+    """What is wrong with data that are no counts, or None."""
+    # TFP gives fractions a density, unless asked not to
+    bad = tf.math.count_nonzero(~is_count(math.inf)(tf.cast(x, tf.float64)))
+    return f"whole numbers >= 0; got {bad} of {tf.size(x)} others" if bad else None
 
 
 class Compound(tfd.Distribution):

@@ -15,6 +15,7 @@ from elbo_tfp.marginals.base import (
     Marginal,
     part_distributions,
     plain_prior,
+    prior_of,
     repeat,
 )
 from elbo_tfp.types import split_seed
@@ -47,9 +48,9 @@ def enumerate_discrete(
         ValueError: if a support is infinite or unknown, there are more than
             `max_states` combinations (the message says how many), or a name is wrong.
     """
-    prior, support = model.prior, dict(support or {})
+    prior, support = prior_of(model), dict(support or {})
     names = _discrete(prior) if names is None else names
-    latents = Latents(prior, names)
+    latents = Latents(model, names)
     parts = part_distributions(prior, latents)
     counts = {
         n: len(support[n]) if n in support else _count(parts[n], n)
@@ -196,10 +197,13 @@ _INFINITE = ("Poisson", "Geometric", "NegativeBinomial", "Zipf", "Skellam")
 
 
 def _discrete(prior):
-    parts = Latents(prior, 0).parts(prior.dtype) if _sequence(prior) else prior.dtype
+    parts = prior.dtype
     if isinstance(parts, tf.DType):
         return None
-    parts = parts._asdict() if hasattr(parts, "_asdict") else parts
+    if hasattr(parts, "_asdict"):
+        parts = parts._asdict()
+    elif not isinstance(parts, dict):
+        parts = dict(enumerate(parts))
     found = [n for n, d in parts.items() if d.is_integer or d.is_bool]
     if not found:
         raise ValueError(
@@ -207,10 +211,6 @@ def _discrete(prior):
             f"{dict(parts)}. Name the latents: enumerate_discrete(model, ['k'])."
         )
     return found
-
-
-def _sequence(prior):
-    return type(prior.event_shape) in (list, tuple)
 
 
 def _unwrapped(d):

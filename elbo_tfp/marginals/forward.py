@@ -38,7 +38,7 @@ def forward(model, name=None) -> Marginal:
 
     Source: Baum and Petrie (1966); sampling by Scott (2002).
     """
-    parts = _Parts(Chain(model, Latents(model.prior, name)))
+    parts = _Parts(Chain(model, Latents(model, name)))
     parts.check()
 
     def conditional(z, x):

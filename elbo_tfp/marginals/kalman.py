@@ -44,7 +44,7 @@ def kalman(model, name=None) -> Marginal:
 
     Source: Kalman (1960); sampling by Carter and Kohn (1994).
     """
-    parts = _Parts(Chain(model, Latents(model.prior, name)))
+    parts = _Parts(Chain(model, Latents(model, name)))
     parts.check()
 
     def likelihood(kept, *shared):

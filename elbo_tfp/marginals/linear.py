@@ -46,7 +46,7 @@ def linear_gaussian(model, name=None) -> Marginal:
 
     Source: Bishop (2006), equations 2.113 to 2.117.
     """
-    latents = Latents(model.prior, name)
+    latents = Latents(model, name)
     if len(latents.integrated) > 1:
         raise ValueError(
             f"expected one latent to integrate; got {latents.integrated}. Integrate "

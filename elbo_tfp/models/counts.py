@@ -18,7 +18,7 @@ tfd, tfm = tfp.distributions, tfp.math
 _PROPERTIES = tfp.util.ParameterProperties
 
 
-def is_count(largest: int):
+def is_count(largest: float):
     """The test whether values are whole numbers from 0 to `largest`."""
     return lambda x: (x >= 0) & (x <= largest) & (tf.math.floor(x) == x)
 

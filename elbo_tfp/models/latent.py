@@ -158,7 +158,7 @@ class LatentVariableModel:
                 f"this model has no exact {name}: pass {name}= when you build it, or "
                 "estimate it with gaps.evidence."
             )
-        return answer(checked_data(x))
+        return answer(checked_data(x, self._support))
 
 
 def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
