@@ -244,6 +244,19 @@ def test_errors_say_what_is_not_linear_or_not_gaussian():
         marginals.linear_gaussian(
             model(lambda z: tfd.StudentT(3 * one, z["u"], one)), "u"
         )
+    single = tf.ones([], tf.float32)
+    bent = et.LatentVariableModel(
+        tfd.Normal(0 * single, 1.0), lambda z: tfd.Normal(z + 0.05 * z**2, single)
+    )
+    with says("mean is not affine"):
+        marginals.linear_gaussian(bent)
+    matrix = tfd.Sample(tfd.Normal(0 * one, 1.0), [2, 2])
+    with says("scalar or vector latent", "(2, 2)", "Reshape"):
+        marginals.linear_gaussian(
+            et.LatentVariableModel(
+                matrix, lambda z: tfd.Independent(tfd.Normal(z, one), 2)
+            )
+        )
     with says("name of the latent to integrate", "['v', 'u']", "None"):
         marginals.linear_gaussian(model(lambda z: tfd.Normal(z["u"], one)))
     with says("one latent to integrate", "one after the other"):

@@ -101,7 +101,7 @@ def _merged(top, first, second, found):
     new = tf.maximum(top, tf.reduce_max(found, 0))
     # a datum whose weights are all zero so far keeps a shift of zero
     shift = tf.where(new > -np.inf, new, tf.zeros_like(new))
-    old = tf.exp(tf.where(top > -np.inf, top, -np.inf * tf.ones_like(top)) - shift)
+    old = tf.exp(top - shift)
     weights = tf.exp(found - shift)
     first = first * old + tf.reduce_sum(weights, 0)
     second = second * old**2 + tf.reduce_sum(tf.square(weights), 0)

@@ -372,6 +372,30 @@ def test_restarts_differ_in_their_seeds():
     assert result.elbo[-1] == result.restarts.max()
 
 
+def test_what_an_evaluation_changes_is_put_back():
+    v, calls = tf.Variable(0.0), tf.Variable(0.0, trainable=False)
+
+    def objective(batch, seed):
+        calls.assign_add(1.0)
+        return 0.0 * batch[:, 0] + v
+
+    keywords = {"data": DATA, "seed": 0, "optimizer": sgd(0.25)}
+    result = fit(
+        objective, num_steps=4, held_out=DATA[:1], held_out_every=2, **keywords
+    )
+    assert calls.numpy() == 4.0 and v.numpy() == 1.0
+    np.testing.assert_array_equal(result.held_out.elbo, [0.5, 1.0])
+    # one datum has no spread
+    assert np.isnan(result.held_out.standard_error).all()
+
+
+def test_convergence_by_default_ends_a_fit():
+    objective, _ = quadratic()
+    keywords = {"num_steps": 20_000, "data": DATA, "seed": 0, "optimizer": sgd()}
+    stopped = fit(objective, convergence_criterion=True, **keywords)
+    assert stopped.converged and 1_000 < stopped.steps < 20_000
+
+
 def test_early_stopping_needs_held_out_data():
     objective, _ = quadratic()
     with pytest.raises(ValueError, match="pass held_out="):
