@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 import elbo_tfp as et
 from elbo_tfp import families, gaps, models
 from elbo_tfp.families.base import raw_of_positive
+from elbo_tfp.gaps import climb
 from tests.statistics import says
 
 tfd = tfp.distributions
@@ -143,6 +144,18 @@ def test_a_second_call_compiles_nothing():
     gaps.refine(encoder, model, X + 1, seed=1, num_steps=5, max_rounds=2)
     after = [(k, f.experimental_get_tracing_count()) for k, (f, _) in store[1].items()]
     assert before == after and all(count == 1 for _, count in before)
+
+
+def test_new_encoders_without_end_keep_few_programs():
+    programs, made = {}, []
+    for owner in range(40):
+        run = climb.compiled(lambda x: x + 1, programs, ("add",), (owner,), False)
+        assert run is climb.compiled(None, programs, ("add",), (owner,), False)
+        made.append(run)
+    assert [run for run, _ in programs.values()] == made[-32:]
+    # the first was forgotten: made anew it takes the place of the oldest
+    climb.compiled(lambda x: x + 2, programs, ("add",), (0,), False)
+    assert len(programs) == 32 and made[8] not in [run for run, _ in programs.values()]
 
 
 ENCODER = crude_encoder(MEAN_FIELD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.draws import draw
-from elbo_tfp.gaps.evidence_problem import _programs
+from elbo_tfp.gaps.evidence_problem import _programs, kept
 from elbo_tfp.gradients import sticking_the_landing
 from elbo_tfp.types import fold_in, number
 
@@ -172,10 +173,8 @@ def compiled(program, programs, key, owners, jit_compile):
         jit_compile: whether to compile with XLA.
     """
     key = (*key, *map(id, owners), jit_compile)
-    if key not in programs:
-        made = tf.function(program, jit_compile=jit_compile, autograph=False)
-        programs[key] = made, owners
-    return programs[key][0]
+    make = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
+    return kept(programs, key, lambda: (make(program), owners))[0]
 
 
 def in_chunks(once, sample_size, chunk, batch, dtypes, seed):

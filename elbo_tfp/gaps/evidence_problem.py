@@ -242,9 +242,17 @@ def _programs(model, batch):
     refers = cache._referenced(model._likelihood) + cache._referenced(model._prior)
     key = (batch, *map(cache._identity, [model._prior, *refers]))
     store = model.__dict__.setdefault("_evidence_programs", {})
-    while len(store) >= 8 and key not in store:
-        store.pop(next(iter(store)))
-    return store.setdefault(key, (refers, {}))[1]
+    return kept(store, key, lambda: (refers, {}), most=8)[1]
+
+
+def kept(store, key, make, most=32):
+    """`store[key]`, made if it is not there; the oldest entries make room for it."""
+    if key not in store:
+        made = make()
+        while len(store) >= most:
+            store.pop(next(iter(store)))
+        store[key] = made
+    return store[key]
 
 
 def _ranks(shapes):

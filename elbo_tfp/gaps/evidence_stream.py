@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.gaps.evidence_problem import kept
 from elbo_tfp.types import fold_in
 
 
@@ -50,13 +51,14 @@ def log_mean(
     Raises:
         ValueError: if a log-weight is NaN or plus infinity.
     """
-    programs, key = {} if programs is None else programs, (sample_size, chunk_size)
-    if (key, jit_compile) not in programs:
+
+    def make():
         program = _program(log_weights, sample_size, chunk_size)
-        programs[key, jit_compile] = tf.function(
-            program, jit_compile=jit_compile, autograph=False
-        )
-    top, first, second, aside = programs[key, jit_compile](seed, *arguments)
+        return tf.function(program, jit_compile=jit_compile, autograph=False)
+
+    programs = {} if programs is None else programs
+    run = kept(programs, (sample_size, chunk_size, jit_compile), make)
+    top, first, second, aside = run(seed, *arguments)
     return _finished(top, first, second, sample_size), aside
 
 
