@@ -202,7 +202,11 @@ def test_collapsed_weights_are_noted():
     report = gaps.gap_report(
         model, encoder, x, evidence="importance", **QUICK | options
     )
-    assert "importance weights collapsed for 2 data: too low there" in str(report)
+    assert "importance weights collapsed for 2 data: too low" in str(report)
+    both = gaps.gap_report(
+        model, encoder, x, x_train=x, evidence="importance", **QUICK | options
+    )
+    assert "importance weights collapsed for 2 training data: too low" in str(both)
     exact = gaps.gap_report(model, encoder, x, **QUICK | options)
     assert "collapsed" not in str(exact)
     assert not report.converged.any() and "0.0% of the data" in str(report)

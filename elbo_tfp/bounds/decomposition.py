@@ -59,7 +59,7 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
     axes = tuple(range(len(lead_shape(sample_size))))
     kl = analytic_kl(surrogate_posterior, model.prior)
     exact = kl is not None
-    # form 1: E[log p(x | z)] - KL(q || p), only the first term is sampled
+    # the KL form: E[log p(x | z)] - KL(q || p), only the first term is sampled
     log_weights = draws.log_likelihood - kl if exact else draws.log_weights
     several = math.prod(lead_shape(sample_size)) > 1
     elbo = tf.reduce_mean(log_weights, axes)

@@ -326,6 +326,12 @@ def _rows(report):
     return [(text, getattr(report, name).mean) for name, text in _NAMES.items()]
 
 
+def _num_collapsed(report):
+    """Number of data whose importance weights are carried by a few draws."""
+    limit = min(10, report.sample_size / 2)
+    return int(np.sum(report.effective_sample_size < limit))
+
+
 def _notes(report):
     method = {"exact": "exact", "given": "given"}.get(
         report.evidence_method, f"by {report.evidence_method}"
@@ -334,9 +340,11 @@ def _notes(report):
     yield f"evidence {method}; {share:.1f}% of the data converged"
     if report.train is not None:
         yield f"(training data: {100 * report.train.converged.mean():.1f}%)"
-    few = np.sum(report.effective_sample_size < min(10, report.sample_size / 2))
-    if few and report.evidence_method == "importance":
-        yield f"importance weights collapsed for {few} data: too low there"
+    if report.evidence_method == "importance":
+        for part, whose in ((report, ""), (report.train, "training ")):
+            few = 0 if part is None else _num_collapsed(part)
+            if few:
+                yield f"importance weights collapsed for {few} {whose}data: too low"
     if "evidence" in report.lower_estimates:
         yield "lower estimates: evidence, best, and all gaps"
     else:
