@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 import elbo_tfp as et
 from elbo_tfp.models import LogJoint, from_joint
@@ -247,3 +248,31 @@ def test_latents_that_the_prior_does_not_have(z, got):
     with pytest.raises(ValueError) as caught:
         model.log_joint(tf.zeros(3))(z)
     assert got in str(caught.value)
+
+
+def test_a_likelihood_that_gives_its_event_shape_as_a_tensor_only():
+    def likelihood(z):
+        def given(x):
+            # x_d | x_<d, z ~ N(z + x_d-1 / 2, 1)
+            before = tf.concat([tf.zeros_like(x[..., :1]), x[..., :-1]], -1)
+            loc = z[..., tf.newaxis] + before / 2
+            return tfd.Independent(tfd.Normal(loc, tf.ones([], z.dtype)), 1)
+
+        start = tf.zeros(tf.concat([tf.shape(z), [3]], 0), z.dtype)
+        return tfd.Autoregressive(given, start, num_steps=3)
+
+    model = et.LatentVariableModel(tfd.Normal(np.zeros([]), 1.0), likelihood)
+    x = np.random.default_rng(0).normal(size=[4, 3])
+    q = tfd.Normal(np.zeros(4), 1.0)
+    draws = et.draw(model.log_joint(x), q, 5, seed=0)
+    before = np.concatenate([np.zeros([4, 1]), x[:, :-1]], 1)
+    exact = stats.norm.logpdf(x, draws.z.numpy()[..., None] + before / 2).sum(-1)
+    np.testing.assert_allclose(draws.log_likelihood, exact, rtol=1e-12)
+    with says("one number per sample and datum", "(4, 2)"):
+        et.draw(model.log_joint(x[:, :2]), q, 5, seed=0)
+    with says("one number per sample and datum", "(1, 3)"):
+        et.draw(model.log_joint(x[:1]), q, 5, seed=0)
+    # x - before / 2 is three readings of z
+    exact = stats.multivariate_normal(np.zeros(3), np.eye(3) + 1)
+    found = et.gaps.evidence(model, x, "quadrature").estimate
+    np.testing.assert_allclose(found, exact.logpdf(x - before / 2), atol=1e-8)

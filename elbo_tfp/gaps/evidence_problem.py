@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 from elbo_tfp.draws import draw
 from elbo_tfp.families.joint import _bijector
 from elbo_tfp.fitting import cache
+from elbo_tfp.models.target import event_shape_of
 from elbo_tfp.targets import call_target
 from elbo_tfp.types import as_seed
 
@@ -231,7 +232,7 @@ def _of_model(model, x, surrogate_posterior):
             "z and all data one event of x."
         )
     target, prior = model.log_joint(x), model.prior
-    event = model.likelihood(prior.sample(seed=as_seed(0))).event_shape
+    event = event_shape_of(model.likelihood(prior.sample(seed=as_seed(0))))
     batch = tuple(target.x.shape[: target.x.shape.rank - event.rank])
     start = surrogate_posterior or Repeated(prior, batch)
     return Problem(target, start, prior, batch)

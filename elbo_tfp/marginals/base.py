@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.models import LatentVariableModel
+from elbo_tfp.models.target import event_shape_of
 from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
@@ -74,7 +75,8 @@ class Marginal(LatentVariableModel):
         return (whole, z[1]) if shared else whole
 
     def _nothing(self, x):
-        events = self.likelihood(self.prior.sample(seed=(0, 0))).event_shape.rank
+        example = self.likelihood(self.prior.sample(seed=(0, 0)))
+        events = event_shape_of(example).rank
         x = tf.convert_to_tensor(x)
         lead = tf.shape(x)[: x.shape.rank - events]
         return tf.zeros(tf.concat([lead, [0]], 0), self.prior.dtype)

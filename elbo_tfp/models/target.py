@@ -63,7 +63,7 @@ class LogJoint(NamedTuple):
 
     def _checked_x(self, likelihood, log_prior, sample_ndims):
         """x, of the likelihood's dtype and of shape B + event: nothing broadcasts."""
-        x, event, dtype = self.x, likelihood.event_shape, likelihood.dtype
+        x, event, dtype = self.x, event_shape_of(likelihood), likelihood.dtype
         if getattr(dtype, "is_floating", False) and x.dtype != dtype:
             raise ValueError(
                 f"expected x of the likelihood's dtype {dtype.name}; got "
@@ -122,6 +122,19 @@ def checked_data(x, support=None) -> tf.Tensor:
             "binarise them, or choose another likelihood."
         )
     return x
+
+
+def event_shape_of(likelihood):
+    """The event shape, also where TFP gives it as a tensor only (Autoregressive)."""
+    event = likelihood.event_shape
+    if event.rank is None:
+        event = tf.get_static_value(likelihood.event_shape_tensor())
+        if event is None:
+            raise ValueError(
+                "expected a likelihood whose event shape is known beforehand; got "
+                f"{likelihood}. Build it from arrays of known shape."
+            )
+    return tf.TensorShape(event)
 
 
 def _log_prior(prior, z, sample_ndims, name):
