@@ -11,9 +11,9 @@ from elbo_tfp.marginals.base import (
     log_prior_of_kept,
     part_distributions,
     prior_of_kept,
-    repeat,
     some_latents,
 )
+from elbo_tfp.marginals.latents import repeat
 
 tfd = tfp.distributions
 

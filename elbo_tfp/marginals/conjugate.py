@@ -11,7 +11,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.marginals.base import (
-    Latents,
     Marginal,
     beside,
     log_prior_of_kept,
@@ -19,9 +18,10 @@ from elbo_tfp.marginals.base import (
     prior_of_kept,
     some_latents,
 )
+from elbo_tfp.marginals.compound import Compound
+from elbo_tfp.marginals.latents import Latents
 from elbo_tfp.marginals.linear import MULTIVARIATE, linear_gaussian
 from elbo_tfp.models.counts import is_count
-from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
 
@@ -78,59 +78,6 @@ def _not_counts(x):
     # TFP gives fractions a density, unless asked not to
     bad = tf.math.count_nonzero(~is_count(math.inf)(tf.cast(x, tf.float64)))
     return f"whole numbers >= 0; got {bad} of {tf.size(x)} others" if bad else None
-
-
-class Compound(tfd.Distribution):
-    """x with a conjugate z_2 integrated out.
-
-    Args:
-        prior: p(z_2 | z_1).
-        likelihood: a callable from z_2 to p(x | z_1, z_2).
-        posterior: a callable from x to p(z_2 | z_1, x).
-        at: some z_2, for the shapes.
-
-    Source: Besag (1989), "A candidate's formula".
-    """
-
-    def __init__(self, prior, likelihood, posterior, at, name="Compound"):
-        self._likelihood, self._posterior = likelihood, posterior
-        self._shapes = likelihood(at)
-        self._prior = tfd.BatchBroadcast(prior, self._shapes.batch_shape_tensor())
-        super().__init__(
-            dtype=self._shapes.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters={"prior": prior, "name": name},
-            name=name,
-        )
-
-    def _log_prob(self, x):
-        posterior = self._posterior(x)
-        z = tf.stop_gradient(posterior.mean())
-        # log p(x) = log p(z) + log p(x | z) - log p(z | x), at any z
-        joint = self._prior.log_prob(z) + self._likelihood(z).log_prob(x)
-        return joint - posterior.log_prob(z)
-
-    def _sample_n(self, n, seed=None):
-        z_seed, x_seed = split_seed(seed)
-        z = self._prior.sample(n, seed=z_seed)
-        return self._likelihood(z).sample(seed=x_seed)
-
-    def _mean(self):
-        return self._likelihood(self._prior.mean()).mean()
-
-    def _batch_shape(self):
-        return self._shapes.batch_shape
-
-    def _batch_shape_tensor(self):
-        return self._shapes.batch_shape_tensor()
-
-    def _event_shape(self):
-        return self._shapes.event_shape
-
-    def _event_shape_tensor(self):
-        return self._shapes.event_shape_tensor()
 
 
 class _Pair(NamedTuple):

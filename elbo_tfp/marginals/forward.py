@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.marginals.base import Latents, Marginal
+from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.chains import Chain, moved
+from elbo_tfp.marginals.latents import Latents
 from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions

@@ -7,14 +7,13 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.marginals.base import (
-    Latents,
     Marginal,
     log_prior_of_kept,
     part_distributions,
     prior_of_kept,
-    repeat,
     some_latents,
 )
+from elbo_tfp.marginals.latents import Latents, repeat
 
 tfd = tfp.distributions
 MULTIVARIATE = (
