@@ -3,9 +3,10 @@
     python -m tools.browser [--screens DIR] [page.html ...]
 
 Checked on each page: no error in the console and no failed request; nothing asked
-of another host (such requests are stopped and counted); not wider than a 390 px
-screen; every formula typeset; no serious accessibility violation (axe), in light
-and in dark; each slider of our own figures answers to the keyboard.
+of another host (such requests are stopped and counted); neither the page nor a
+displayed formula wider than a 390 px screen; every formula typeset; no serious
+accessibility violation (axe), in light and in dark; each slider of our own figures
+answers to the keyboard.
 """
 
 import argparse
@@ -76,6 +77,11 @@ WIDER = """() => {
   return [`${document.documentElement.scrollWidth} px wide on a ${limit} px screen: `
           + far.join(', ')];
 }"""
+
+CUT = """() => [...document.querySelectorAll('article div.math')]
+  .filter(e => e.scrollWidth > e.clientWidth + 1)
+  .map(e => `formula ${e.scrollWidth - e.clientWidth} px too wide for a phone, under: `
+    + e.closest('section').querySelector('h1, h2, h3').textContent)"""
 
 THEME = """theme => {
   const style = document.createElement('style');
@@ -182,6 +188,7 @@ async def _look(browser: Browser, address: str, axe: str, shots: Path | None) ->
     page = await _open(browser, address, problems)
     problems += await page.evaluate(WIDER)
     problems += await page.evaluate(FORMULAS)
+    problems += await page.evaluate(CUT)
     problems += await _sliders(page)
     await page.evaluate(axe + "; 0")
     for theme in ("light", "dark"):
