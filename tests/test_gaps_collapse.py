@@ -130,6 +130,11 @@ def test_information_ends_at_log_n_and_begins_at_zero():
     assert abs(silent.kl.mean.value) < 1e-12
     assert "decoder uses z: no" in str(silent) and "take more data" not in str(silent)
 
+    half = raw_of_positive(tf.constant(0.5, tf.float64))
+    blurred = gaps.collapse_report(model, answers(lambda x: x, half), x, **QUICK)
+    assert 0.15 < np.log(20) - blurred.mutual_information.mean.value < 1
+    assert "take more data" not in str(blurred)
+
 
 def test_a_deaf_decoder_fails_the_swap_test_while_units_look_active():
     zero = tf.zeros([2], tf.float64)
@@ -157,6 +162,7 @@ def test_every_datum_gets_another_one_s_latent():
         at = partner[at]
         seen.add(at)
     assert seen == set(range(7))
+    np.testing.assert_array_equal(_another(2, (0, 0)), [1, 0])
 
 
 @pytest.mark.parametrize(
@@ -250,6 +256,18 @@ def test_two_data_and_two_draws_will_do_and_an_exact_rate_has_no_error():
     assert report.mean_variance.shape == (4,) and report.kl.value.shape == (2,)
     np.testing.assert_array_equal(report.kl.standard_error, 0)
     assert (report.mutual_information.standard_error > 0).all()
+
+
+def test_the_rate_of_a_dimension_has_its_error_over_data():
+    model = models.probabilistic_pca(IRIS, 4, noise_variance=0.05)
+    encoder = exact_encoder(model)
+    report = gaps.collapse_report(model, encoder, IRIS, **QUICK)
+    mean, scale = (v.numpy() for v in (encoder(IRIS).mean(), encoder(IRIS).stddev()))
+    # KL(N(m, s^2) || N(0, 1))
+    kl = (scale**2 + mean**2 - 1) / 2 - np.log(scale)
+    np.testing.assert_allclose(report.kl_per_dimension, kl.mean(0), atol=1e-12)
+    error = kl.std(0, ddof=1) / np.sqrt(len(IRIS))
+    np.testing.assert_allclose(report.kl_per_dimension_error, error, atol=1e-12)
 
 
 def test_marginals_without_a_closed_form_are_measured():

@@ -10,6 +10,7 @@ import elbo_tfp as et
 from elbo_tfp import families, gaps, models
 from elbo_tfp.families.base import raw_of_positive
 from elbo_tfp.gaps import climb
+from elbo_tfp.types import fold_in
 from tests.statistics import says
 
 tfd = tfp.distributions
@@ -133,6 +134,37 @@ def test_a_bare_network_and_a_bare_distribution_with_their_family():
     np.testing.assert_allclose(first.before.value, third.before.value, atol=1e-9)
 
 
+def test_ascent_is_adam_with_a_cosine_and_an_average():
+    x, seed, steps, rate = tf.constant(X[:3]), (0, 5), 4, 0.1
+    at = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
+    target = MODEL.log_joint(x)
+    found = climb.ascend(
+        target,
+        MEAN_FIELD,
+        tf.constant(at),
+        num_steps=steps,
+        learning_rate=rate,
+        sample_size=3,
+        seed=seed,
+    )
+    mean = square = last = 0.0
+    for step in range(steps):
+        parameters = tf.constant(at)
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            estimate = et.gradients.sticking_the_landing(
+                target, MEAN_FIELD(parameters), sample_size=3, seed=fold_in(seed, step)
+            )
+            total = tf.reduce_sum(estimate.surrogate)
+        slope = tape.gradient(total, parameters).numpy()
+        mean, square = 0.9 * mean + 0.1 * slope, 0.99 * square + 0.01 * slope**2
+        ratio = mean / (1 - 0.9 ** (step + 1))
+        ratio /= np.sqrt(square / (1 - 0.99 ** (step + 1))) + 1e-6
+        at = at + rate * (1 + np.cos(np.pi * step / steps)) / 2 * ratio
+        last = last + at / 2 if step >= 2 else last
+    np.testing.assert_allclose(found, last, atol=1e-9)
+
+
 def test_a_second_call_compiles_nothing():
     model = models.linear_gaussian(WEIGHTS, 0.1, 0.5)
     encoder = crude_encoder(MEAN_FIELD)
@@ -212,6 +244,15 @@ def test_an_encoder_outside_the_support_is_named():
     )
     with says("ELBO to be finite", "12 data"):
         gaps.refine(ENCODER, model, X[:, :1], num_steps=2, max_rounds=1, seed=0)
+    bounded = et.LatentVariableModel(
+        model.prior,
+        lambda z: tfd.Independent(
+            tfd.Uniform(z[..., :1] * 0 - 5, z[..., :1] * 0 + 5), 1
+        ),
+    )
+    x = np.where(np.arange(12)[:, None] == 3, 7.0, X[:, :1])
+    with says("ELBO to be finite", "for 1 of 12 data"):
+        gaps.refine(ENCODER, bounded, x, num_steps=2, max_rounds=1, seed=0)
 
 
 # semi-amortized training
