@@ -289,3 +289,19 @@ def test_a_support_is_handed_on():
 def test_what_is_no_model(integrate):
     with says("expected a LatentVariableModel", "got int", "from_joint"):
         integrate(3, "z")
+
+
+def test_copies_of_a_latent_whose_parameters_depend_on_another():
+    model = named(
+        lambda z: tfd.Independent(tfd.Poisson(z["rate"]), 1),
+        m=tfd.Normal(0 * one, 1.0),
+        rate=lambda m: tfd.Sample(tfd.Gamma(tf.exp(m), 2.0 * one), 3),
+    )
+    small = marginals.conjugate(model, "rate")
+    # as many data as copies: nothing may broadcast by chance
+    m, x = np.linspace(-1.0, 1.0, 15).reshape(5, 3), np.arange(9.0).reshape(3, 3)
+    exact = stats.nbinom(np.exp(m)[..., None], 2 / 3).logpmf(x).sum(-1)
+    found = small.log_joint(x)(tf.constant(m))
+    np.testing.assert_allclose(found, exact + stats.norm.logpdf(m), atol=1e-9)
+    after = small.conditional(tf.constant(m), x)
+    np.testing.assert_allclose(after.mean(), (np.exp(m)[..., None] + x) / 3)

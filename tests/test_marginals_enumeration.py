@@ -269,3 +269,25 @@ def test_errors_name_the_size_and_the_latent():
         marginals.enumerate_discrete(
             et.LatentVariableModel(smooth, lambda z: tfd.Normal(z["a"], 1.0))
         )
+
+
+def test_two_unnamed_parts_remain_as_a_list():
+    zero = tf.zeros([], tf.float64)
+    model = et.LatentVariableModel(
+        tfd.JointDistributionSequential(
+            [
+                tfd.Bernoulli(probs=zero + 0.3),
+                tfd.Normal(zero, 1.0),
+                tfd.Normal(zero, 2),
+            ]
+        ),
+        lambda z: tfd.Normal(tf.cast(z[0], tf.float64) + z[1] - z[2], 1.0),
+    )
+    small = marginals.enumerate_discrete(model)
+    u, v, x = np.array([[0.2], [1.0]]), np.array([[-0.4], [0.3]]), np.array([0.7])
+    found = small.log_joint(tf.constant(x))([tf.constant(u), tf.constant(v)])
+    likelihood = 0.7 * stats.norm.pdf(x, u - v) + 0.3 * stats.norm.pdf(x, 1 + u - v)
+    exact = np.log(likelihood) + stats.norm.logpdf(u) + stats.norm(0, 2).logpdf(v)
+    np.testing.assert_allclose(found, exact, atol=1e-10)
+    assert isinstance(small.prior.event_shape, list)
+    assert len(small.sample(3, seed=0)[0]) == 2

@@ -124,6 +124,27 @@ def test_evidence_smoother_and_paths_of_a_vector_state(tracked):
     np.testing.assert_allclose(small.log_evidence(x), found["log_p"], atol=1e-10)
 
 
+def test_the_steps_backwards_make_the_exact_path(tracked):
+    x, matrices, _, small = tracked
+    offsets, gains, roots = (t.numpy() for t in small.posterior(x)._backwards())
+    for i in range(2):
+        _, mean, cov = exact_answers(x[i], *matrices)
+        cov = cov.reshape(T, 2, T, 2).transpose(0, 2, 1, 3)
+        later, blocks = offsets[-1, i], {}
+        for t in range(T)[::-1]:
+            own = roots[t, i] @ roots[t, i].T
+            # z_t = offset_t + J_t z_t+1 + root_t noise
+            if t < T - 1:
+                later = offsets[t, i] + gains[t, i] @ later
+                own = own + gains[t, i] @ blocks[t + 1, t + 1] @ gains[t, i].T
+                for s in range(t + 1, T):
+                    blocks[t, s] = gains[t, i] @ blocks[t + 1, s]
+            blocks[t, t] = own
+            np.testing.assert_allclose(later, mean.reshape(T, 2)[t], atol=1e-10)
+        for (t, s), block in blocks.items():
+            np.testing.assert_allclose(block, cov[t, s], atol=1e-10)
+
+
 def test_draws_have_the_mean_and_covariance_of_paths_and_of_data(tracked):
     x, matrices, found, _ = tracked
     _, mean, cov = exact_answers(x[0], *matrices)
@@ -338,6 +359,14 @@ def shifted(z):
             ["mean of the data is not affine in 'z'"],
         ),
         (series(shifted), ["mean of the data is not affine in 'z'"]),
+        (
+            series(
+                lambda z: tfd.Independent(tfd.Normal(z, 1.0), 1),
+                lambda t, z: tfd.Normal(0.5 * z + 0.1 * z**2, 1.0),
+                tfd.Normal(0.0, 1.0),
+            ),
+            ["mean of the moves is not affine in 'z'"],
+        ),
         (
             series(lambda z: tfd.Independent(tfd.Normal(z, tf.exp(z)), 1)),
             ["covariance of the data depends on 'z'"],

@@ -1,5 +1,6 @@
 """The mutation tool makes the changes it says, and only where they mean something."""
 
+import argparse
 import ast
 
 from tools import mutate
@@ -76,3 +77,20 @@ def test_children_report_and_are_stopped():
     assert mutate.in_child(lambda: 1, 10) == 1
     assert mutate.in_child(lambda: 1 / 0, 10) == 3
     assert mutate.in_child(lambda: mutate.time.sleep(30), 0.2) is None
+
+
+def test_a_survivor_meets_the_other_tests_of_its_files(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "one.py"
+    source.write_text("a = 1\n")
+    seconds = {"x.py::first": 1.0, "x.py::second": 2.0, "y.py::third": 1.0}
+    asked = []
+
+    def judged(_source, _tree, tests, limit):
+        asked.append((sorted(tests), limit))
+        return int("x.py::second" in tests)
+
+    monkeypatch.setattr(mutate, "_outcome", judged)
+    options = argparse.Namespace(sources=[str(source)], sample=None, seed=0, limit=9.0)
+    mutate.report(options, {str(source): {"1": ["x.py::first"]}}, seconds)
+    assert asked == [(["x.py::first"], 9.0), (["x.py::second"], 9.0)]
+    assert "score 100.0%: {'killed': 1," in capsys.readouterr().out

@@ -5,7 +5,9 @@
 Every mutant is one small change of the syntax tree: another comparison, sign, constant
 or connective, a condition turned around, a statement left out, `return None`. Each
 runs in a child process forked after TensorFlow was imported, with the tests that
-reach its line only, quickest first, until one fails. Survivors are printed.
+reach its line only, quickest first, until one fails. A mutant that survives them meets
+the other tests of their files too: a line that is traced once, or run by a fixture,
+counts as reached by the first test only. Survivors are printed.
 
 TensorFlow must not have run an operation before the fork (its threads would be
 missing in the child), so test modules are collected in the child.
@@ -299,6 +301,24 @@ def main():
     report(options, lines, seconds)
 
 
+def _outcome(source, tree, tests, limit):
+    """The exit code of these tests against one mutant; None if it takes too long."""
+    if not tests:
+        return 0
+    limit = max(limit, 3 * sum(tests.values()))
+    return in_child(lambda: judge(source, tree, tests), limit)
+
+
+def _beside(chosen, seconds):
+    """The other tests in the files of those chosen, with their seconds."""
+    files = {test.split("::")[0] for test in chosen}
+    return {
+        test: took
+        for test, took in seconds.items()
+        if test not in chosen and test.split("::")[0] in files
+    }
+
+
 def report(options, lines, seconds):
     """Judges the mutants of all sources, prints survivors and the score."""
     found = [
@@ -315,8 +335,9 @@ def report(options, lines, seconds):
         chosen = {t: seconds[t] for t in reaching if t in seconds}
         if "" in reaching:
             chosen = seconds
-        work = lambda s=source, t=tree, c=chosen: judge(s, t, c)  # noqa: E731
-        code = in_child(work, options.limit) if chosen else 0
+        code = _outcome(source, tree, chosen, options.limit)
+        if code == 0:
+            code = _outcome(source, tree, _beside(chosen, seconds), options.limit)
         outcome = {0: "survived", None: "timed out"}.get(code, "killed")
         tally[outcome] += 1
         if sum(tally.values()) % 20 == 0:
