@@ -204,7 +204,7 @@ def gap_ladder(report, *, ax=None):
         ELBO. Error bars are two Monte Carlo standard errors of the gap they stand at.
     """
     columns = _reports(report, "gap_report", "amortization_gap")
-    if "" in columns and report.train is not None:
+    if not isinstance(report, dict) and report.train is not None:
         columns = {"training data": report.train, "new data": report}
     at = range(len(columns))
     tops = [r.evidence.mean.value for r in columns.values()]

@@ -240,6 +240,15 @@ def test_wrong_input_is_named(options, words):
         )
 
 
+def test_an_unknown_method_is_named_before_the_search(monkeypatch):
+    from elbo_tfp.gaps import report
+
+    model, x, _ = correlated()
+    monkeypatch.setattr(report, "search", lambda *_, **__: pytest.fail("too late"))
+    with says("method to be one of", "'oracle'"):
+        gaps.gap_report(model, flat_encoder(MEAN_FIELD), x, evidence="oracle", **QUICK)
+
+
 def test_a_bare_encoder_needs_a_family_and_a_global_latent_is_refused():
     model, x, _ = correlated()
     encoder = flat_encoder(MEAN_FIELD)

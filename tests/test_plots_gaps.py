@@ -107,6 +107,11 @@ def test_a_panel_holds_five_reports_at_most():
         plots.collapse_panel({str(i): collapse_report() for i in range(6)})
 
 
+def test_a_ladder_may_have_no_label():
+    ax = plots.gap_ladder({"": gap_report()})
+    assert [t.get_text() for t in ax.get_xticklabels()] == [""]
+
+
 def test_what_is_no_report():
     with says("what gaps.gap_report returns", "got CollapseReport"):
         plots.gap_ladder(collapse_report())

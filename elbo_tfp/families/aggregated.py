@@ -44,7 +44,10 @@ def aggregated_posterior(encoder, x) -> EncodedMixture:
     if tf.executing_eagerly() and x.dtype.is_floating:
         bad = int(tf.math.count_nonzero(tf.math.is_nan(x)))
         if bad:
-            raise ValueError(f"expected data without NaN; got {bad} of {tf.size(x)}.")
+            raise ValueError(
+                f"expected data without NaN; got {bad} of {tf.size(x)} values. Drop or "
+                "mask them: a density made from them is NaN."
+            )
     return EncodedMixture(encoder, lambda: x, name="AggregatedPosterior")
 
 

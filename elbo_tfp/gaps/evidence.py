@@ -94,8 +94,7 @@ def evidence(
     Source: Neal (2001), equation 11; Burda et al. (2016); Grosse, Ghahramani and Adams
     (2015), sections 3 and 4; error: Geweke (1989).
     """
-    if method not in METHODS:
-        raise ValueError(f"expected method to be one of {METHODS}; got {method!r}.")
+    check_method(method)
     if (posterior_sample is None) == (method == "bidirectional"):
         raise ValueError(
             "expected posterior_sample, an exact draw of p(z | x), with "
@@ -117,6 +116,12 @@ def evidence(
     )
     sizes = (_checked(sample_size or 16), chunk_size)
     return _annealed(walks, step_size, posterior_sample, sizes, seed)
+
+
+def check_method(method):
+    """Raises ValueError unless `evidence` knows the method."""
+    if method not in METHODS:
+        raise ValueError(f"expected method to be one of {METHODS}; got {method!r}.")
 
 
 def _importance(problem, sample_size, chunk_size, jit_compile, seed):

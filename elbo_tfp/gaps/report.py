@@ -6,7 +6,7 @@ import numpy as np
 
 from elbo_tfp.gaps import per_datum as _per
 from elbo_tfp.gaps.climb import Climber
-from elbo_tfp.gaps.evidence import Evidence
+from elbo_tfp.gaps.evidence import Evidence, check_method
 from elbo_tfp.gaps.evidence import evidence as estimated
 from elbo_tfp.gaps.gap_results import GapReport
 from elbo_tfp.gaps.per_datum import PerDatum
@@ -151,6 +151,8 @@ def _evidence_of(model, x, evidence):
     if evidence is None and getattr(model, "_log_evidence", None) is not None:
         return "exact", Evidence(model.log_evidence(x), None, None, None)
     if evidence is None or isinstance(evidence, str):
+        # before the long search, not after it
+        check_method(evidence or "importance")
         return evidence or "importance", None
     if not isinstance(evidence, Evidence):
         evidence = Evidence(np.asarray(evidence), None, None, None)
