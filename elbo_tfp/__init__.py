@@ -9,28 +9,30 @@ lies below the evidence. Everything here is a small function of draws from q:
 
 One folder answers one question: `models` (what is p?), `families` (what may q be?),
 `bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `marginals`
-(what can be integrated exactly?), `gaps` (how far below am I?), `codes` (how many bits
-is that?).
+(what can be integrated exactly?), `evidence` (how likely are the data?), `gaps` (how
+far below am I?), `codes` (how many bits is that?).
 """
 
 from elbo_tfp import (
     bounds,
     codes,
+    convex,
     data,
+    distributions,
+    evidence,
     families,
     fitting,
     gaps,
     gradients,
-    interactive,
     marginals,
     models,
-    plots,
+    show,
 )
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
 from elbo_tfp.fitting import FitResult, KLSchedule, fit, load, save
 from elbo_tfp.models import LatentVariableModel
-from elbo_tfp.source import show_source
+from elbo_tfp.show import interactive, plots, show_source
 from elbo_tfp.types import Draws, Estimate
 
 __version__ = "0.1.0"
@@ -44,8 +46,11 @@ __all__ = [
     "LatentVariableModel",
     "bounds",
     "codes",
+    "convex",
     "data",
+    "distributions",
     "draw",
+    "evidence",
     "families",
     "fit",
     "fitting",
@@ -57,5 +62,6 @@ __all__ = [
     "models",
     "plots",
     "save",
+    "show",
     "show_source",
 ]

@@ -6,8 +6,10 @@ code lengths are small functions of what comes back.
 
 from __future__ import annotations
 
+from elbo_tfp.ground.seeds import as_seed, split_seed
+from elbo_tfp.ground.structures import per_datum
 from elbo_tfp.targets import log_densities
-from elbo_tfp.types import Draws, as_seed, per_datum, split_seed
+from elbo_tfp.types import Draws
 
 
 def draw(target, surrogate_posterior, sample_size=1, *, seed) -> Draws:

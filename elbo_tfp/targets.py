@@ -10,7 +10,7 @@ import inspect
 
 import tensorflow as tf
 
-from elbo_tfp.types import at_run_time
+from elbo_tfp.ground.checks import at_run_time
 
 
 def log_densities(target, z, log_q, lead) -> list[tf.Tensor]:

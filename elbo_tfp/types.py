@@ -1,16 +1,14 @@
-"""What passes between the rooms: draws, estimates and seeds.
+"""What passes between the rooms: draws and estimates.
 
 A *draw* holds samples of the surrogate posterior and the three log-densities that
 every bound, gap and code length is made of. An *estimate* is what an optimiser
-climbs. A *seed* is stateless: the same seed gives the same numbers, every time.
+climbs.
 """
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -81,91 +79,6 @@ def with_gradient_of(value: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
         )
     # value + (s - stop(s)); the bracket is exactly zero in floating point
     return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))
-
-
-def per_datum(local: tf.Tensor, shared: tf.Tensor, num_data) -> tf.Tensor:
-    """The share of one datum: its local part plus the global part / `num_data`.
-
-    Args:
-        local: `[S, B]`, nats.
-        shared: `[S]`, the log-density of the latent that all data share, nats.
-        num_data: the size N of the whole data set.
-
-    Returns:
-        `[S, B]`, nats.
-
-    Raises:
-        ValueError: if the shapes are not `[S, B]` and `[S]`.
-    """
-    ranks = local.shape.rank, shared.shape.rank
-    if None not in ranks and ranks[0] != ranks[1] + 1:
-        raise ValueError(
-            "expected local terms [S, B] and global terms [S], one latent w for all "
-            f"data; got {local.shape} and {shared.shape}. Give q of the local z a row "
-            "per datum (B = 1 too), and the global prior and its q no batch shape."
-        )
-    # l_n + g / N, so that the sum over all n counts g once
-    return local + shared[..., tf.newaxis] / number(num_data, shared.dtype)
-
-
-def number(value, dtype) -> tf.Tensor:
-    """A number as a tensor of this dtype, to the last digit that the user wrote.
-
-    `tf.cast(0.3, tf.float64)` goes by float32: it is 0.30000001192.
-    """
-    if isinstance(value, numbers.Real):
-        return tf.constant(value, dtype)
-    return tf.cast(value, dtype)
-
-
-def as_seed(seed) -> tf.Tensor:
-    """A stateless seed, `[2]` int32, from an int, a pair of ints or a tensor.
-
-    Args:
-        seed: an int (any that fits in 64 bits), a pair of ints, or an integer
-            tensor of shape `[2]`.
-
-    Raises:
-        ValueError: if `seed` is missing or has another form.
-    """
-    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool):
-        number = int(seed)
-        if not -(2**63) <= number < 2**64:
-            raise ValueError(_SEED_HELP.format(seed))
-        halves = np.array([number >> 32 & _LOW, number & _LOW], np.uint32)
-        return tf.constant(halves.view(np.int32))
-    try:
-        tensor = tf.convert_to_tensor(seed)
-    except (TypeError, ValueError) as error:
-        raise ValueError(_SEED_HELP.format(seed)) from error
-    if not tensor.dtype.is_integer or tensor.shape.rank not in (None, 0, 1):
-        raise ValueError(_SEED_HELP.format(seed))
-    if tensor.shape.rank == 0:
-        # high and low half, as for a Python int
-        return tf.bitcast(tf.cast(tensor, tf.int64), tf.int32)[::-1]
-    if not tensor.shape.is_compatible_with([2]):
-        raise ValueError(_SEED_HELP.format(seed))
-    return tf.cast(tensor, tf.int32)
-
-
-_LOW = 0xFFFFFFFF
-
-
-_SEED_HELP = (
-    "expected seed to be an int, a pair of ints or an integer tensor of shape [2]; "
-    "got {!r}. Seeds are stateless here: pass seed=0, say, and the same numbers come "
-    "back every time."
-)
-
-
-def split_seed(seed, n: int = 2) -> list[tf.Tensor]:
-    """`n` independent stateless seeds made from one."""
-    return tf.unstack(tf.random.split(as_seed(seed), num=n), num=n)
-
-
-def fold_in(seed, data) -> tf.Tensor:
-    """The seed number `data` of the family that `seed` starts."""
-    return tf.random.fold_in(as_seed(seed), tf.cast(data, tf.int32))
 
 
 def at_run_time(value: tf.Tensor, shape, message: str) -> tf.Tensor:

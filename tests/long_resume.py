@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from elbo_tfp.fitting import files
+from elbo_tfp.ground import files
 from tests.fitting.test_checkpoint import assert_same, kill_until_done, run
 
 

@@ -18,7 +18,7 @@ CONTRACT = {
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
-    "elbo_tfp.plots": "use_style density images",
+    "elbo_tfp.show.plots": "use_style density images",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

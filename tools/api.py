@@ -13,21 +13,25 @@ from tools.settings import ROOT
 # The order of the house: who may import whom.
 ROOMS = (
     "types",
+    "distributions",
     "targets",
     "draws",
     "models",
     "families",
     "bounds",
+    "convex",
     "gradients",
     "marginals",
     "fitting",
+    "evidence",
     "gaps",
     "codes",
     "applications",
     "audit",
     "data",
-    "plots",
-    "interactive",
+    "show",
+    "show.plots",
+    "show.interactive",
 )
 
 
@@ -39,13 +43,14 @@ class Room(NamedTuple):
     summary: str
     """First line of its docstring."""
     names: list[str]
-    """Public names, in the order of ``__all__``."""
+    """Public names, in the order of ``__all__``, without parts that have a page."""
     classes: dict[str, list[str]]
     """Classes of the room's source and their own documented members."""
 
 
 def _source(package: Path, room: str) -> Path | None:
-    for path in (package / room / "__init__.py", package / f"{room}.py"):
+    place = room.replace(".", "/")
+    for path in (package / place / "__init__.py", package / f"{place}.py"):
         if path.exists() and path.read_text(encoding="utf-8").strip():
             return path
     return None
@@ -101,7 +106,7 @@ def rooms(root: Path = ROOT) -> list[Room]:
             Room(
                 name,
                 docstring.split("\n", 1)[0],
-                _public_names(tree),
+                [n for n in _public_names(tree) if f"{name}.{n}" not in ROOMS],
                 _classes(files),
             )
         )

@@ -5,13 +5,17 @@ datum, in nats, higher is better. Nothing here changes a gradient: tricks of tha
 live in `elbo_tfp.gradients`.
 """
 
-from elbo_tfp.bounds.concave import gaussian_concave
 from elbo_tfp.bounds.cubo import cubo
 from elbo_tfp.bounds.decomposition import Decomposition, analytic_kl, decompose
-from elbo_tfp.bounds.logistic import GaussianBound, bohning, jaakkola_jordan
 from elbo_tfp.bounds.monte_carlo import elbo, iwae, standard_error
 from elbo_tfp.bounds.renyi import renyi
 from elbo_tfp.bounds.tvo import tvo
+from elbo_tfp.convex import (
+    GaussianBound,
+    bohning,
+    gaussian_concave,
+    jaakkola_jordan,
+)
 
 __all__ = [
     "Decomposition",

@@ -6,7 +6,8 @@ import numbers
 
 import tensorflow as tf
 
-from elbo_tfp.types import Draws, number
+from elbo_tfp.ground.checks import number
+from elbo_tfp.types import Draws
 
 
 def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.families.base import Family, positive
 from elbo_tfp.families.gaussian import _start
-from elbo_tfp.types import as_seed, split_seed
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 tfd = tfp.distributions
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.families.gaussian import mean_field
-from elbo_tfp.types import as_seed, split_seed
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 tfb = tfp.bijectors
 

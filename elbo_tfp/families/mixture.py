@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.families.base import Family, positive, raw_of_positive
 from elbo_tfp.families.gaussian import _start, _strictly_lower
-from elbo_tfp.types import as_seed
+from elbo_tfp.ground.seeds import as_seed
 
 tfd = tfp.distributions
 

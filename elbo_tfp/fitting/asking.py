@@ -10,7 +10,7 @@ from elbo_tfp.fitting import checkpoint, convergence, schedules, stream
 from elbo_tfp.fitting import feed as feeding
 from elbo_tfp.fitting import held_out as holding
 from elbo_tfp.fitting.step import Options
-from elbo_tfp.types import as_seed
+from elbo_tfp.ground.seeds import as_seed
 
 
 def checkpoints(asked, mark: dict, num_steps: int):

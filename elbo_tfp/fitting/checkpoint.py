@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import files, optimizers
+from elbo_tfp.fitting import optimizers
 from elbo_tfp.fitting.results import FitResult, FitState, HeldOut
+from elbo_tfp.ground import files
 
 _NAME = "checkpoint.npz"
 _KIND = "checkpoint"

@@ -8,7 +8,7 @@ import tensorflow as tf
 from elbo_tfp.fitting import feed
 from elbo_tfp.fitting.program import Program, read, write
 from elbo_tfp.fitting.step import Options, estimate
-from elbo_tfp.types import fold_in
+from elbo_tfp.ground.seeds import fold_in
 
 _SEED = -1
 """The step number that no training step has."""

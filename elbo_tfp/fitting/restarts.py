@@ -6,7 +6,7 @@ import numpy as np
 
 from elbo_tfp.fitting.program import write
 from elbo_tfp.fitting.results import FitResult
-from elbo_tfp.types import fold_in
+from elbo_tfp.ground.seeds import fold_in
 
 
 def best_of(fit_once, restarts: int, initialize, seed) -> FitResult:

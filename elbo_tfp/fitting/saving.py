@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import files
 from elbo_tfp.fitting.step import captured_variables
+from elbo_tfp.ground import files
 
 _KIND = "saved model"
 _SEED = (0, 0)

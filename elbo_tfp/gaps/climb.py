@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.draws import draw
-from elbo_tfp.gaps.evidence_problem import _programs, kept
+from elbo_tfp.evidence.problem import _programs, kept
 from elbo_tfp.gradients import sticking_the_landing
-from elbo_tfp.types import fold_in, number
+from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.seeds import fold_in
 
 _ROWS = 16_384
 

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds import analytic_kl
+from elbo_tfp.evidence.problem import _programs
 from elbo_tfp.families import aggregated_posterior
-from elbo_tfp.gaps import per_datum as _per
 from elbo_tfp.gaps.climb import compiled, in_chunks
-from elbo_tfp.gaps.evidence_problem import _programs
 from elbo_tfp.gaps.marginal import kl_per_dimension, posterior_means
-from elbo_tfp.gaps.per_datum import PerDatum
 from elbo_tfp.gaps.refine import check
-from elbo_tfp.gaps.tables import Table
-from elbo_tfp.types import split_seed
+from elbo_tfp.ground import measured as _per
+from elbo_tfp.ground.measured import PerDatum
+from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.ground.tables import Table
 
 _NUMBERS = 2**21
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elbo_tfp.gaps.per_datum import Average, PerDatum
-from elbo_tfp.gaps.tables import Table
+from elbo_tfp.ground.measured import Average, PerDatum
+from elbo_tfp.ground.tables import Table
 
 
 class Generalization(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.types import as_seed
+from elbo_tfp.ground.seeds import as_seed
 
 tfd = tfp.distributions
 

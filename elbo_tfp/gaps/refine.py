@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp import draws as _draws
+from elbo_tfp.evidence.problem import Problem
 from elbo_tfp.families import Encoder
 from elbo_tfp.gaps.climb import Climber
-from elbo_tfp.gaps.evidence_problem import Problem
-from elbo_tfp.gaps.per_datum import PerDatum, mean_of, rounding_of
-from elbo_tfp.types import as_seed, split_seed
+from elbo_tfp.ground.measured import PerDatum, mean_of, rounding_of
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 
 class Refined(NamedTuple):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from elbo_tfp.gaps import per_datum as _per
+from elbo_tfp.evidence.estimation import Evidence, check_method
+from elbo_tfp.evidence.estimation import estimate as estimated
 from elbo_tfp.gaps.climb import Climber
-from elbo_tfp.gaps.evidence import Evidence, check_method
-from elbo_tfp.gaps.evidence import evidence as estimated
 from elbo_tfp.gaps.gap_results import GapReport
-from elbo_tfp.gaps.per_datum import PerDatum
 from elbo_tfp.gaps.refine import begin, check, paired, search
-from elbo_tfp.types import as_seed, split_seed
+from elbo_tfp.ground import measured as _per
+from elbo_tfp.ground.measured import PerDatum
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 
 def gap_report(

@@ -9,7 +9,8 @@ from elbo_tfp.draws import draw
 from elbo_tfp.gaps.climb import ascend
 from elbo_tfp.gaps.refine import as_encoder, check
 from elbo_tfp.gradients import sticking_the_landing
-from elbo_tfp.types import Estimate, split_seed, with_gradient_of
+from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.types import Estimate, with_gradient_of
 
 
 def semi_amortized(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.types import split_seed
+from elbo_tfp.ground.seeds import split_seed
 
 
 class Calibration(NamedTuple):

@@ -12,7 +12,8 @@ from elbo_tfp.gradients.common import (
     objective,
     require_reparameterized,
 )
-from elbo_tfp.types import Estimate, number
+from elbo_tfp.ground.checks import number
+from elbo_tfp.types import Estimate
 
 
 def reparameterized(

@@ -12,7 +12,9 @@ from elbo_tfp import draws as _draws
 from elbo_tfp.bounds.renyi import finite_number
 from elbo_tfp.gradients.common import both_sizes, estimate, objective
 from elbo_tfp.gradients.pathwise import along_path, slope_in_z
-from elbo_tfp.types import Estimate, fold_in, number
+from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.seeds import fold_in
+from elbo_tfp.types import Estimate
 
 tfd = tfp.distributions
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from elbo_tfp import bounds
 from elbo_tfp import draws as _draws
 from elbo_tfp.gradients.common import both_sizes, estimate, is_number, objective
-from elbo_tfp.types import Estimate, number
+from elbo_tfp.ground.checks import number
+from elbo_tfp.types import Estimate
 
 
 def score_function(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.types import as_seed, fold_in
+from elbo_tfp.ground.seeds import as_seed, fold_in
 
 
 class ParameterGradient(NamedTuple):

@@ -7,10 +7,10 @@ import inspect
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.marginals.latents import repeat
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.models.target import event_shape_of
-from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
 

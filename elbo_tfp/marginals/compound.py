@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.types import split_seed
+from elbo_tfp.ground.seeds import split_seed
 
 tfd = tfp.distributions
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.distributions.counts import is_count
 from elbo_tfp.marginals.base import (
     Marginal,
     beside,
@@ -21,7 +22,6 @@ from elbo_tfp.marginals.base import (
 from elbo_tfp.marginals.compound import Compound
 from elbo_tfp.marginals.latents import Latents
 from elbo_tfp.marginals.linear import MULTIVARIATE, linear_gaussian
-from elbo_tfp.models.counts import is_count
 
 tfd = tfp.distributions
 

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.marginals.base import KeptPrior, Marginal, part_distributions, plain_prior
 from elbo_tfp.marginals.latents import Latents, prior_of, repeat
-from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
 

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.chains import Chain, moved
 from elbo_tfp.marginals.latents import Latents
 from elbo_tfp.marginals.linear import MULTIVARIATE, moments
-from elbo_tfp.types import split_seed
 
 tfd, tfb = tfp.distributions, tfp.bijectors
 

@@ -7,7 +7,7 @@ book. `vae` and its kin put a network between prior and likelihood; the likeliho
 (`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
 """
 
-from elbo_tfp.models.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,

@@ -7,8 +7,8 @@ import numbers
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.models.target import LogJoint, checked_data
-from elbo_tfp.types import split_seed
 
 tfd = tfp.distributions
 

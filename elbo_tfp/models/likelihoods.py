@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.distributions import counts
 from elbo_tfp.families.base import positive
-from elbo_tfp.models import counts
-from elbo_tfp.types import number
+from elbo_tfp.ground.checks import number
 
 tfd = tfp.distributions
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from elbo_tfp.types import at_run_time, per_datum
+from elbo_tfp.ground.checks import at_run_time
+from elbo_tfp.ground.structures import per_datum
 
 
 class LogJoint(NamedTuple):

@@ -19,9 +19,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.families import Encoder, mean_field
+from elbo_tfp.ground.seeds import as_seed
 from elbo_tfp.models import likelihoods
 from elbo_tfp.models.latent import LatentVariableModel
-from elbo_tfp.types import as_seed
 
 tfd = tfp.distributions
 

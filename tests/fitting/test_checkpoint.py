@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from elbo_tfp.fitting import EarlyStopping, fit
-from elbo_tfp.fitting import files as filing
+from elbo_tfp.ground import files as filing
 
 DATA = np.random.default_rng(1).normal(2.0, 1.0, [24, 2]).astype(np.float32)
 LOC = tf.Variable([0.0, 0.0], name="loc")

@@ -18,7 +18,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.fitting import EarlyStopping, cache, fit
 from elbo_tfp.fitting.seeding import step_seeds
-from elbo_tfp.types import fold_in
+from elbo_tfp.ground.seeds import fold_in
 
 ROOT = Path(__file__).parents[2]
 DATA = np.random.default_rng(0).normal(1.0, 1.0, [12, 2]).astype(np.float32)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from elbo_tfp.fitting import NonFiniteError, cache, fit, program
-from elbo_tfp.types import Estimate, fold_in
+from elbo_tfp.ground.seeds import fold_in
+from elbo_tfp.types import Estimate
 
 DATA = np.random.default_rng(0).normal(3.0, 2.0, [20, 2])
 

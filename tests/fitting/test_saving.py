@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.fitting import files as filing
 from elbo_tfp.fitting import load, save
+from elbo_tfp.ground import files as filing
 
 tfd = tfp.distributions
 X = np.float32([[0.3, -1.0, 2.0], [1.0, 0.0, 0.5]])

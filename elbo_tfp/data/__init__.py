@@ -1,0 +1,125 @@
+"""Small data that ships with scikit-learn, is generated, or fits on a line.
+
+Nothing here downloads, except `mnist`, which says so. Arrays are NumPy, float32 unless
+`dtype` says otherwise, so that they go into a model as they are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "EightSchools",
+    "Split",
+    "digits",
+    "eight_schools",
+    "iris",
+    "mnist",
+    "two_humps",
+]
+
+
+class Split(NamedTuple):
+    """Data divided for training and for honest reporting."""
+
+    x_train: np.ndarray
+    """Training data, `[N, D]`."""
+    x_test: np.ndarray
+    """Held-out data, `[M, D]`."""
+    y_train: np.ndarray
+    """Training labels, `[N]`, int."""
+    y_test: np.ndarray
+    """Held-out labels, `[M]`, int."""
+
+
+class EightSchools(NamedTuple):
+    """Coaching effects in eight schools (Rubin 1981)."""
+
+    y: np.ndarray
+    """Estimated effects, `[8]`, points."""
+    sigma: np.ndarray
+    """Their standard errors, `[8]`, points."""
+
+
+def digits(*, test_size: int = 360, seed: int = 0, dtype="float32") -> Split:
+    """Handwritten digits, 8 x 8 pixels with the counts 0 to 16, `[N, 64]`.
+
+    The split is stratified by class and depends on `seed` alone.
+
+    Args:
+        test_size: number of held-out images, out of 1,797.
+        seed: of the split.
+        dtype: of the images.
+
+    Source: Alpaydin and Kaynak (1998), as shipped with scikit-learn.
+    """
+    from sklearn.datasets import load_digits
+
+    return _split(*load_digits(return_X_y=True), test_size, seed, dtype)
+
+
+def iris(*, dtype="float64") -> np.ndarray:
+    """Iris flowers, `[150, 4]`, centimetres (Fisher 1936), as `dtype`."""
+    from sklearn.datasets import load_iris
+
+    return load_iris().data.astype(dtype)
+
+
+def mnist(*, dtype="float32") -> Split:
+    """MNIST, 28 x 28 pixels with the counts 0 to 255, `[N, 784]`; downloads 11 MB once.
+
+    Args:
+        dtype: of the images.
+
+    Raises:
+        ValueError: if it is neither stored nor reachable; `digits` needs no network.
+    """
+    import keras
+
+    try:
+        (x, y), (x_test, y_test) = keras.datasets.mnist.load_data()
+    except Exception as error:
+        raise ValueError(
+            "expected MNIST in Keras' cache or a network to fetch it from; got "
+            f"{type(error).__name__}. Use et.data.digits(), which ships offline."
+        ) from error
+    flat = (a.reshape(len(a), -1).astype(dtype) for a in (x, x_test))
+    return Split(*flat, y.astype(int), y_test.astype(int))
+
+
+def eight_schools(*, dtype="float32") -> EightSchools:
+    """The eight schools' effects and standard errors, as `dtype`."""
+    y = [28, 8, -3, 7, -1, 1, 18, 12]
+    sigma = [15, 10, 16, 11, 9, 11, 10, 18]
+    return EightSchools(np.array(y, dtype), np.array(sigma, dtype))
+
+
+def two_humps(
+    num: int = 1_000, *, distance: float = 3.0, seed: int = 0, dtype="float32"
+):
+    """Draws from N(-m, 1) / 2 + N(m, 1) / 2, `[num]`.
+
+    Args:
+        num: of draws.
+        distance: m, half the distance between the humps.
+        seed: of the draws.
+        dtype: of the result.
+    """
+    rng = np.random.default_rng(seed)
+    centre = np.where(rng.random(num) < 0.5, -distance, distance)
+    return (centre + rng.standard_normal(num)).astype(dtype)
+
+
+def _split(x, y, test_size, seed, dtype) -> Split:
+    from sklearn.model_selection import train_test_split
+
+    if not 1 <= test_size < len(x):
+        raise ValueError(
+            f"expected test_size between 1 and {len(x) - 1} data; got {test_size}."
+        )
+    parts = train_test_split(
+        x.astype(dtype), y, test_size=test_size, random_state=seed, stratify=y
+    )
+    return Split(*parts)

@@ -1,0 +1,9 @@
+"""What TFP lacks: distributions of pixels and counts.
+
+They are ordinary `tfp.distributions`, as `models` and `families` use them. Values that
+cannot occur have log-probability minus infinity, never a plausible number.
+"""
+
+from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+
+__all__ = ["BetaBinomial", "DiscretizedLogistic"]

@@ -1,0 +1,226 @@
+"""One cache of programs: never stale, and one compilation an architecture."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import elbo_tfp as et
+from elbo_tfp.ground import compiled as cache
+from elbo_tfp.ground.compiled import compiled
+from tests.statistics import says
+
+X = tf.constant([0.1, 0.2, 0.3])
+
+
+@pytest.fixture(autouse=True)
+def _empty():
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def answer(function, *arguments):
+    return compiled(function, *arguments)(*arguments)
+
+
+SETTINGS = {"scale": 1.0}
+NUMBER = 1.0
+
+
+def _changes():
+    """name -> (function of x, what changes its factor from 1 to 3)."""
+    entries, numbers, array = {"a": {"b": 1.0}}, [1.0], np.ones(3, np.float32)
+    holder = types.SimpleNamespace(inner=types.SimpleNamespace(scale=1.0))
+    free = 1.0
+
+    def closed(x):
+        return x * free
+
+    def rebind():
+        nonlocal free
+        free = 3.0
+
+    def of_global(x):
+        return x * NUMBER
+
+    class Model:
+        scale = 1.0
+
+        def method(self, x):
+            return x * self.scale
+
+    model = Model()
+    return {
+        "dict": (lambda x: x * entries["a"]["b"], lambda: entries["a"].update(b=3.0)),
+        "list": (lambda x: x * numbers[0], lambda: numbers.__setitem__(0, 3.0)),
+        "array in place": (lambda x: x * array, lambda: array.fill(3.0)),
+        "attribute": (model.method, lambda: setattr(model, "scale", 3.0)),
+        "class attribute": (Model().method, lambda: setattr(Model, "scale", 3.0)),
+        "namespace": (
+            lambda x: x * holder.inner.scale,
+            lambda: setattr(holder.inner, "scale", 3.0),
+        ),
+        "closure": (closed, rebind),
+        "global": (of_global, lambda: globals().update(NUMBER=3.0)),
+    }
+
+
+@pytest.mark.parametrize("name", _changes())
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_what_changed_is_seen(name, jit_compile):
+    function, change = _changes()[name]
+    try:
+        for factor in (1.0, 3.0):
+            run = compiled(function, X, jit_compile=jit_compile)
+            np.testing.assert_allclose(run(X), X * factor, rtol=1e-6)
+            change()
+    finally:
+        globals().update(NUMBER=1.0)
+
+
+def test_a_program_answers_for_the_time_it_was_asked_for():
+    SETTINGS["scale"] = 1.0
+    run = compiled(lambda x: x * SETTINGS["scale"], X)
+    SETTINGS["scale"] = 3.0
+    np.testing.assert_allclose(run(X), X)
+
+
+def _loop(value):
+    """Reads and assigns a variable, inside and outside a loop, beside constants."""
+    v, w = tf.Variable(value), tf.constant([value, 2.0, 3.0])
+
+    def function(x):
+        v.assign_add(1.0)
+
+        def body(i, total):
+            v.assign_add(tf.reduce_sum(x))
+            return i + 1, total + tf.reduce_sum(x * v * w)
+
+        start = tf.constant(0), tf.constant(0.0)
+        return tf.while_loop(lambda i, _: i < 3, body, start)[1], v + 0.0
+
+    return function, v
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_loops_assignments_and_other_weights_share_a_program(jit_compile):
+    for value in (1.0, 2.0, 5.0):
+        (one, v), (other, u) = _loop(value), _loop(value)
+        run = compiled(one, X, jit_compile=jit_compile)
+        for _ in range(2):
+            expected = other(X)
+            np.testing.assert_allclose(run(X), expected, rtol=1e-6)
+            np.testing.assert_allclose(v, u, rtol=1e-6)
+    assert cache.count() == 1
+
+
+def _vae_step(vae, sample_size=1):
+    def step(x, seed):
+        with tf.GradientTape() as tape:
+            joint, q = vae.model.log_joint(x), vae.encoder(x)
+            made = et.gradients.reparameterized(
+                joint, q, sample_size=sample_size, seed=seed
+            )
+            total = tf.reduce_mean(made.surrogate)
+        variables = tape.watched_variables()
+        return total, dict(enumerate(tape.gradient(total, variables)))
+
+    return step
+
+
+def test_one_architecture_compiles_once():
+    x, seed = tf.ones([4, 6]), tf.constant([0, 1])
+    first = [et.models.vae(6, 2, hidden=(5,), seed=s) for s in range(4)]
+    for vae in first:
+        got = answer(_vae_step(vae), x, seed)
+        fresh = tf.function(_vae_step(vae), autograph=False, jit_compile=True)
+        tf.nest.map_structure(np.testing.assert_array_equal, got, fresh(x, seed))
+    count = cache.count()
+    assert count <= 2  # Keras may trace a layer's first call otherwise
+    answer(_vae_step(first[0]), x, seed + 1)
+    assert cache.count() == count
+    answer(_vae_step(first[0], 2), x, seed)  # another graph
+    answer(_vae_step(first[0]), x[:3], seed)  # another shape
+    assert cache.count() == count + 2
+
+
+def test_a_flow_and_a_loop_over_draws_compile_once():
+    for seed in range(3):
+        q = et.families.flow(2, seed=seed)
+
+        def weights(seed, q=q):
+            return et.draw(lambda z: -tf.reduce_sum(z**2, -1), q, 9, seed=seed)[3]
+
+        arguments = tf.constant([0, seed])
+        expected = tf.function(weights, jit_compile=True, autograph=False)(arguments)
+        np.testing.assert_array_equal(answer(weights, arguments), expected)
+    assert cache.count() == 1
+
+
+def test_scalars_written_as_tensors_are_arguments_and_integers_are_shapes():
+    for scale, size in ((1.0, 2), (3.0, 2), (3.0, 3)):
+        beta, n = tf.constant(scale), tf.constant(size)
+        got = answer(lambda x, b=beta, n=n: tf.fill([n], b * x[0]), X)
+        np.testing.assert_allclose(got, np.full(size, scale * 0.1), rtol=1e-6)
+    assert cache.count() == 2
+
+
+def test_structures_go_in_and_come_out():
+    data = {"x": X, "mask": (X > 0.15, tf.constant(2))}
+
+    def function(data, seed):
+        total = tf.reduce_sum(tf.where(data["mask"][0], data["x"], 0.0))
+        return et.Draws(None, total, None, {"n": data["mask"][1], "seed": seed})
+
+    got = answer(function, data, X)
+    assert isinstance(got, et.Draws) and got.z is None and got.log_prior is None
+    np.testing.assert_allclose(got.log_likelihood, 0.5)
+    assert int(got.log_q["n"]) == 2
+    np.testing.assert_array_equal(got.log_q["seed"], X)
+
+
+def test_an_unused_argument_and_an_argument_that_is_returned():
+    got = answer(lambda x, unused: (x, tf.constant([1.0, 2.0])), X, X)
+    np.testing.assert_array_equal(got[0], X)
+    np.testing.assert_array_equal(got[1], [1, 2])
+
+
+def test_another_structure_is_refused():
+    run = compiled(lambda x: x["a"], {"a": X})
+    with pytest.raises((TypeError, ValueError)):
+        run({"b": X})
+
+
+def test_programs_are_bounded_and_come_back(monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 3)
+    for number in (1.0, 2.0, 3.0, 1.0, 4.0, 5.0, 2.0, 1.0):
+        got = answer(
+            lambda x, n=number: tf.while_loop(
+                lambda i, _: i < 2, lambda i, a: (i + 1, a * n), (0, x)
+            )[1],
+            X,
+        )
+        np.testing.assert_allclose(got, X * number**2, rtol=1e-6)
+        assert cache.count() <= 3
+
+
+def test_batch_normalization_and_dropout_keep_their_state():
+    layers = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.5, seed=1)]
+    network = keras.Sequential([keras.Input((3,)), *layers])
+    x = tf.constant(np.random.default_rng(0).normal(3, 1, [50, 3]), tf.float32)
+    run = compiled(lambda x: network(x, training=True), x)
+    first, second = run(x), run(x)
+    assert not np.array_equal(first, second)  # another mask
+    assert np.all(layers[0].moving_mean.numpy() > 0.03)
+
+
+def test_errors_of_the_function_come_through():
+    def function(x):
+        raise ValueError("expected better")
+
+    with says("expected better"):
+        compiled(function, X)
+    assert cache.count() == 0
