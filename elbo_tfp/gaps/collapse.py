@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds import analytic_kl
-from elbo_tfp.evidence.problem import _programs
 from elbo_tfp.families import aggregated_posterior
-from elbo_tfp.gaps.climb import compiled, in_chunks
+from elbo_tfp.gaps.climb import in_chunks
 from elbo_tfp.gaps.marginal import kl_per_dimension, posterior_means
-from elbo_tfp.gaps.refine import check
+from elbo_tfp.gaps.refine import _ERROR
 from elbo_tfp.ground import measured as _per
+from elbo_tfp.ground.checks import real, whole
+from elbo_tfp.ground.compiled import compiled
 from elbo_tfp.ground.measured import PerDatum
 from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.ground.tables import Table
@@ -200,11 +201,9 @@ def _measured(model, encoder, x, sample_size, jit_compile, seeds):
 
         return in_chunks(once, sample_size, chunk, batch, (q.dtype,) * 4, draw_seed)
 
-    programs, key = _programs(model, batch), ("collapse", sample_size)
-    # an Encoder is often written anew around the same two parts
-    parts = getattr(encoder, "network", encoder), getattr(encoder, "family", None)
-    run = compiled(program, programs, key, parts, jit_compile)
-    return [v.numpy() for v in run(x, seeds[0], seeds[1])]
+    arguments = x, seeds[0], seeds[1]
+    run = compiled(program, *arguments, jit_compile=jit_compile)
+    return [v.numpy() for v in run(*arguments)]
 
 
 def _another(num, seed) -> tf.Tensor:
@@ -229,11 +228,8 @@ def _checked(model, encoder, x, threshold, sample_size):
             "expected a LatentVariableModel and an encoder, a callable x -> "
             f"distribution; got {type(model).__name__} and {type(encoder).__name__}."
         )
-    check({"sample_size": sample_size}, threshold=threshold)
-    if sample_size < 2:
-        raise ValueError(
-            f"expected sample_size >= 2, to know an error; got {sample_size}."
-        )
+    whole("sample_size", sample_size, 2, _ERROR)
+    real("threshold", threshold)
     x = model.log_joint(x).x
     q = encoder(x)
     rows = getattr(q, "batch_shape", None)

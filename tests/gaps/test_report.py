@@ -217,7 +217,7 @@ def test_collapsed_weights_are_noted():
     [
         ({"evidence": np.zeros(3)}, ["one evidence per datum, shape [40]; got [3]"]),
         ({"evidence": np.zeros(40), "x_train": 1}, ["x_train", "two sets of data"]),
-        ({"sample_size": 1}, ["sample_size >= 2"]),
+        ({"sample_size": 1}, ["sample_size", ">= 2", "got 1"]),
         ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
         ({"sample_size": "3"}, ["sample_size to be a positive int", "'3'"]),
         ({"tolerance": np.nan}, ["tolerance to be a number > 0"]),
