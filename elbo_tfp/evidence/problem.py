@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.draws import draw
-from elbo_tfp.evidence.starts import Pair, Repeated, quick
+from elbo_tfp.evidence.starts import Pair, Plate, Repeated, quick
 from elbo_tfp.ground import structures
 from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import as_seed
@@ -114,9 +114,7 @@ def _of_model(model, x, surrogate_posterior):
     if model.global_prior is not None:
         return _of_shared(model, x, surrogate_posterior)
     data = model.log_joint(x).x
-    # with a condition, each row has a prior of its own
-    given = hasattr(model, "given") and model.given(data["given"])
-    prior = (given or model).prior
+    prior = prior_at(model, data)
     z = prior.sample(seed=as_seed(0))
     if tf.is_tensor(data):
         event = event_shape_of(model.likelihood(z))
@@ -129,41 +127,49 @@ def _of_model(model, x, surrogate_posterior):
     return Problem(model.log_joint, data, start, prior, batch, dtype)
 
 
+def prior_at(model, data):
+    """The prior of z at these data: under a condition each row may have its own."""
+    at = getattr(model, "prior_at", None)
+    return model.prior if at is None else at(data)
+
+
 def _of_shared(model, x, surrogate_posterior):
     """One problem for all data: z is the list [w, all local z], and B is empty."""
     x = structures.as_data(x, "x")
-    num = structures.batch_size(x)
+    num = structures.batch_size(x, "x")
     data = model.log_joint(x, num_data=num).x
-    space = _joint_prior(model, num)
-    start = space if surrogate_posterior is None else Pair.of(surrogate_posterior)
+    local = getattr(model, "has_local", True)
+    space = _joint_prior(model, num) if local else model.global_prior
+    start = surrogate_posterior
+    if start is None:
+        start = space
+    elif local:
+        start = Pair.of(start)
 
     def target_of(data):
         target = model.log_joint(data, num_data=num)
 
         def log_joint(parts):
-            w, z = parts
+            w, z = parts if local else (parts, None)
             # log p(w) + sum_n log p(z_n) p(x_n | z_n, w): each datum has 1/N of w's
             return tf.reduce_sum(target((z, w)), -1)
 
         return log_joint
 
     dtype = space.log_prob(space.sample(seed=as_seed(0))).dtype
-    return Problem(target_of, data, start, space, (), dtype, shared=True)
+    return Problem(target_of, data, start, space, (), dtype, shared=local)
 
 
 def _joint_prior(model, num):
-    """p(w) prod_n p(z_n), or with p(z_n | w) where the local prior depends on w."""
-    shared, local = model.global_prior, getattr(model, "local_prior", None)
-    shared = getattr(shared, "current", shared)
-    prior = local(shared.sample(2, seed=as_seed(0))) if local else model.prior
-    prior = getattr(prior, "current", prior)
-    if not isinstance(prior, tfd.Distribution):
+    """p(w) prod_n p(z_n) over [w, all z], or with p(z_n | w)."""
+    shared = getattr(model.global_prior, "current", model.global_prior)
+    if getattr(model, "prior_needs_global", False):
+        return Plate(shared, model.local_prior, num)
+    prior = getattr(model.prior, "current", model.prior)
+    if not isinstance(prior, tfd.Distribution) or prior.batch_shape.rank:
         raise wrong(
-            "a TFP distribution as the prior of z in a model with a global prior, "
+            "one TFP distribution as the prior of z in a model with a global prior, "
             "whose evidence is one number for all data",
-            type(prior).__name__,
+            prior,
         )
-    copies = tfd.Sample(prior, num)
-    if prior.batch_shape.rank:
-        copies = lambda w: tfd.Sample(local(w), num)  # noqa: E731
-    return tfd.JointDistributionSequential([shared, copies])
+    return tfd.JointDistributionSequential([shared, tfd.Sample(prior, num)])

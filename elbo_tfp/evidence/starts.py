@@ -62,6 +62,31 @@ class Pair:
         return self._shared.log_prob(w) + local
 
 
+class Plate:
+    """p(w) prod_n p(z_n | w), of [w, all z]; `local(w)` has batch shape `[..., 1]`."""
+
+    def __init__(self, shared, local, num):
+        self._shared, self._local, self._num = shared, local, num
+
+    def sample(self, sample_shape=(), *, seed):
+        """Draws `[w, z]`."""
+        w_seed, z_seed = split_seed(seed)
+        w = self._shared.sample(sample_shape, seed=w_seed)
+        z = self._local(w).sample(self._num, seed=z_seed)
+        # [N, S, 1] + event -> [S, N] + event
+        lead = len(tf.TensorShape(sample_shape))
+        z = tf.squeeze(z, lead + 1)
+        order = [*range(1, lead + 1), 0, *range(lead + 1, z.shape.rank)]
+        return [w, tf.transpose(z, order)]
+
+    def log_prob(self, parts):
+        """Log-density, nats."""
+        w, z = parts
+        # log p(w) + sum_n log p(z_n | w)
+        local = tf.reduce_sum(self._local(w).log_prob(z), -1)
+        return self._shared.log_prob(w) + local
+
+
 def quick(q, jit_compile):
     """q, with quicker noise where it is a product of normals under XLA."""
     plain = isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)

@@ -49,8 +49,9 @@ def gap_report(
             report the generalization gap of model and encoder as well.
         family: of a bare encoder; None with an `Encoder`.
         evidence: where log p(x) comes from: a method of `gaps.evidence` (its name, or
-            an object with its options), numbers `[B]` or an `Evidence`; None takes the model's exact one, or else "importance"
-            with the refined q and the same draws as the ELBO.
+            an object with its options), numbers `[B]` or an `Evidence`; None takes the
+            model's exact one, or else "importance" with the refined q and the same
+            draws as the ELBO.
         sample_size: draws per datum.
         num_steps: of refinement, as in `refine`.
         max_rounds: of refinement, as in `refine`.
@@ -83,9 +84,11 @@ def gap_report(
     if x_train is None:
         return _report(model, encoder, x, evidence, as_seed(seed), **settings)
     if not (evidence is None or isinstance(evidence, (str, *METHODS.values()))):
-        raise ValueError(
-            "expected evidence to be a method's name or None with x_train, since one "
-            "set of numbers cannot serve two sets of data. Make two reports instead."
+        raise wrong(
+            "evidence to be a method or None with x_train, since one set of numbers "
+            "cannot serve two sets of data",
+            type(evidence).__name__,
+            "Make two reports instead.",
         )
     seeds = split_seed(seed)
     old = _report(model, encoder, x_train, evidence, seeds[0], **settings)

@@ -522,3 +522,54 @@ def test_a_call_without_q_draws_from_the_prior_whatever_came_before():
     gaps.evidence(used, X, surrogate_posterior=tfd.Normal(X / 2, one(0.8)), **options)
     found, fresh = (gaps.evidence(m, X, **options) for m in (used, model()))
     np.testing.assert_array_equal(found.estimate, fresh.estimate)
+
+
+class Plated:
+    """w ~ Beta(1, 1), z_n given w ~ Bernoulli(w), x_n given z_n ~ N(z_n, 1)."""
+
+    prior_needs_global = has_local = True
+    global_prior = tfd.Beta(one(1.0), one(1.0))
+
+    def local_prior(self, w):
+        return tfd.Bernoulli(probs=w[..., tf.newaxis], dtype=tf.float64)
+
+    def log_joint(self, x, num_data=None):
+        class Target(typing.NamedTuple):
+            x: typing.Any
+
+            def __call__(target, pair):  # noqa: N805
+                z, w = pair
+                local = self.local_prior(w).log_prob(z)
+                local += tfd.Normal(z, one(1.0)).log_prob(target.x)
+                return local + self.global_prior.log_prob(w)[..., None] / num_data
+
+        return Target(tf.convert_to_tensor(x))
+
+
+def test_a_local_prior_that_depends_on_the_global_latent():
+    found = gaps.evidence(Plated(), X, sample_size=40_000, seed=0, jit_compile=False)
+    zero, unit = (stats.norm(m, 1).pdf(X) for m in (0.0, 1.0))
+    exact, _ = integrate.quad(lambda w: np.prod((1 - w) * zero + w * unit), 0, 1)
+    assert_within(found.estimate, found.standard_error, np.log(exact), fault=0.05)
+    assert found.estimate.shape == ()
+
+
+PRIORS = {
+    "gamma": lambda: tfd.Gamma(one(0.7), one(2.0)),
+    "beta": lambda: tfd.Beta(one(2.0), one(0.6)),
+    "uniform": lambda: tfd.Uniform(one(-1.0), one(3.0)),
+    "half-Cauchy": lambda: tfd.HalfCauchy(one(0.0), one(5.0)),
+    "truncated": lambda: tfd.TruncatedNormal(one(0.0), one(1.0), one(-1.0), one(0.5)),
+    "two": lambda: tfd.JointDistributionSequential(
+        [tfd.LogNormal(one(0.0), one(1.0)), lambda s: tfd.Normal(one(0.0), s)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_has_mass_one_through_its_map(name):
+    prior = PRIORS[name]()
+    found = evidence(
+        lambda z: prior.log_prob(z), None, "quadrature", surrogate_posterior=prior
+    )
+    np.testing.assert_allclose(found.estimate, 0.0, atol=1e-4)
