@@ -291,11 +291,11 @@ def network(x):
     ("change", "words"),
     [
         ({"x": np.zeros([1, 2])}, ["at least 2 data", "got x of shape (1, 2)"]),
-        ({"sample_size": 1}, ["sample_size >= 2"]),
+        ({"sample_size": 1}, ["sample_size", ">= 2", "got 1"]),
         ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
-        ({"threshold": 0.0}, ["threshold to be a number > 0", "got 0.0"]),
-        ({"threshold": np.nan}, ["threshold to be a number > 0", "got nan"]),
-        ({"threshold": "a"}, ["threshold to be a number > 0", "got 'a'"]),
+        ({"threshold": 0.0}, ["threshold to be a positive number", "got 0.0"]),
+        ({"threshold": np.nan}, ["threshold to be a positive number", "got nan"]),
+        ({"threshold": "a"}, ["threshold to be a positive number", "got 'a'"]),
         ({"encoder": network}, ["distribution over vectors z; got EagerTensor"]),
         (
             {"encoder": lambda x: tfd.Normal(x[:, 0], 1.0)},
@@ -329,7 +329,7 @@ def test_wrong_input_is_named(change, words):
 def test_a_global_latent_is_refused():
     model = models.linear_gaussian(np.eye(2), 0.0, 1.0)
     shared = et.LatentVariableModel(model.prior, lambda z, w: None, model.prior)
-    with says("num_data"):
+    with says("without a global prior", "Fix the shared latent"):
         gaps.collapse_report(shared, lambda x: None, np.zeros([4, 2]), **QUICK)
 
 

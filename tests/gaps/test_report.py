@@ -217,10 +217,10 @@ def test_collapsed_weights_are_noted():
     [
         ({"evidence": np.zeros(3)}, ["one evidence per datum, shape [40]; got [3]"]),
         ({"evidence": np.zeros(40), "x_train": 1}, ["x_train", "two sets of data"]),
-        ({"sample_size": 1}, ["sample_size >= 2"]),
+        ({"sample_size": 1}, ["sample_size", ">= 2", "got 1"]),
         ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
         ({"sample_size": "3"}, ["sample_size to be a positive int", "'3'"]),
-        ({"tolerance": np.nan}, ["tolerance to be a number > 0"]),
+        ({"tolerance": np.nan}, ["tolerance to be a positive number"]),
         ({"evidence": np.full(40, np.nan)}, ["finite evidence", "40 of 40 data"]),
         ({"evidence": np.r_[np.zeros(39), np.inf]}, ["finite evidence", "1 of 40"]),
         ({"evidence_options": {"chunk_size": 5}}, ["['chunk_size']", "is exact"]),
