@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from elbo_tfp.families.base import Family
+from elbo_tfp.ground.training import call
 
 
 class Encoder(NamedTuple):
@@ -19,10 +20,15 @@ class Encoder(NamedTuple):
     family: Family
     """The family whose members the parameters name."""
 
-    def __call__(self, x):
+    def __call__(self, x, training=None):
         """q(z | x), batch shape `[B]`.
+
+        Args:
+            x: the data, `[B, ...]`.
+            training: whether the network is in training (BatchNormalization, Dropout),
+                if it asks; by default it is in `fit`, and nowhere else.
 
         Raises:
             ValueError: if the network's output has the wrong size for the family.
         """
-        return self.family(self.network(x))
+        return self.family(call(self.network, x, training))

@@ -1,4 +1,4 @@
-"""Compiled loops live on their objective, and die with it."""
+"""What a function refers to by name; only `evidence` still asks, to be replaced."""
 
 from __future__ import annotations
 
@@ -6,54 +6,6 @@ import types
 from typing import Any
 
 import numpy as np
-
-from elbo_tfp.fitting import optimizers
-from elbo_tfp.fitting.program import Program
-from elbo_tfp.fitting.step import Options, trace_step
-
-_ATTRIBUTE = "_elbo_tfp_programs"
-_CACHE_SIZE = 8
-
-
-def program_for(objective, feed, options: Options, optimizer, chosen, settings):
-    """The compiled loop of an objective, from its cache if it is there.
-
-    Args:
-        objective: the callable.
-        feed: where the batches come from.
-        options: what is compiled into a step.
-        optimizer: a Keras optimizer, used as a recipe.
-        chosen: the variables to train, or None to find them.
-        settings: the pair `(capacity, jit_compile)`.
-    """
-    capacity, jit_compile = settings
-    seen = _referenced(objective)
-    spec = str(feed.spec), type(feed).__name__
-    chosen_ids = chosen and tuple(map(id, chosen))
-    key = (options, spec, optimizers.recipe(optimizer), chosen_ids, settings)
-    key = (key, tuple(map(_identity, seen)))
-    cache = _cache(objective)
-    if key in cache:
-        program, kept = cache.pop(key)
-    else:
-        step = trace_step(objective, feed.spec, options, chosen)
-        own = optimizers.clone(optimizer)
-        program = Program(step, own, feed.pick, capacity, jit_compile)
-        kept = (seen, optimizer)
-        while len(cache) >= _CACHE_SIZE:
-            cache.pop(next(iter(cache)))
-    cache[key] = (program, kept)
-    return program
-
-
-def _cache(objective) -> dict:
-    """The dict of programs that lives and dies with the objective."""
-    owner = getattr(objective, "__self__", objective)
-    try:
-        store = owner.__dict__.setdefault(_ATTRIBUTE, {})
-    except (AttributeError, TypeError):
-        return {}
-    return store.setdefault(getattr(objective, "__name__", None), {})
 
 
 def _referenced(objective) -> list[Any]:

@@ -13,18 +13,88 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 LIMIT = 64
 """Programs kept; the one unused for longest goes first."""
 
-_programs: OrderedDict[tuple, Callable] = OrderedDict()
+_programs: OrderedDict[tuple, Program] = OrderedDict()
 
 
-def compiled(function, *like, jit_compile: bool = True) -> Callable:
+class Graph(NamedTuple):
+    """A function as it was when it was traced: what it computes, and on what."""
+
+    key: tuple
+    """Equal for graphs that compute the same of their inputs."""
+    definition: Any
+    captured: tuple
+    """What it read besides its arguments: variables, tensors, constants of numbers."""
+    variables: tuple
+    """The variables among them, in the order in which it read them."""
+    outputs: Any
+    """What it returns, as specs."""
+
+    def __call__(self, arguments, captured):
+        """What it returns, as a part of the graph that is being traced.
+
+        Args:
+            arguments: a tuple like those it was traced for.
+            captured: the tensors of the same name, or others in their place.
+        """
+        flat = (*tf.nest.flatten(arguments), *captured)
+        return _structured(self.outputs, _imported(self.definition, self.key, flat))
+
+
+class Compiled:
+    """A function as it was when it was traced, on a program that equal ones share."""
+
+    def __init__(self, graph: Graph, program: Program, like):
+        self._graph, self._program, self._like = graph, program, like
+
+    def __call__(self, *arguments):
+        """What the function returns for arguments like those it was traced for."""
+        tf.nest.assert_same_structure(self._like, arguments)
+        flat = tf.nest.flatten(arguments)
+        found = self._program.run(*flat, *self._graph.captured)
+        return _structured(self._graph.outputs, found)
+
+    @property
+    def jit_compile(self) -> bool:
+        """Whether XLA compiles the program."""
+        return self._program.jit_compile
+
+    def settle(self, *arguments) -> Exception | None:
+        """Runs a program that has never run; what XLA refuses becomes a plain graph.
+
+        Returns:
+            What XLA said when it refused, now or earlier; None if all is well.
+        """
+        program = self._program
+        if not program.settled:
+            try:
+                self(*arguments)
+            except tf.errors.OpError as error:
+                if not program.jit_compile:
+                    raise
+                program.refused, program.jit_compile = error, False
+                program.run = _runner(self._graph, False)
+            program.settled = True
+        return program.refused
+
+
+class Program:
+    """A graph as a function of all its inputs, compiled when it first runs."""
+
+    def __init__(self, graph: Graph, jit_compile: bool):
+        self.jit_compile, self.run = jit_compile, _runner(graph, jit_compile)
+        self.settled, self.refused = False, None
+
+
+def compiled(function, *like, jit_compile: bool = True) -> Compiled:
     """`function` as it is now, traced here, as a compiled program.
 
     Args:
@@ -37,22 +107,14 @@ def compiled(function, *like, jit_compile: bool = True) -> Callable:
         A callable of arguments like these, which returns what `function` does. It
         answers for what `function` read at the time of this call.
     """
-    concrete, structure = _traced(function, like)
-    graph, lifted, key = _canonical(concrete.graph)
-    key = (*key, bool(jit_compile))
+    graph = traced(function, *like)
+    key = (*graph.key, bool(jit_compile))
     if key not in _programs:
         while len(_programs) >= LIMIT:
             _programs.popitem(last=False)
-        _programs[key] = _program(graph, *key)
+        _programs[key] = Program(graph, bool(jit_compile))
     _programs.move_to_end(key)
-    program, captures = _programs[key], concrete.captured_inputs
-
-    def run(*arguments):
-        tf.nest.assert_same_structure(like, arguments)
-        found = program(*tf.nest.flatten(arguments), *captures, *lifted)
-        return structure(found)
-
-    return run
+    return Compiled(graph, _programs[key], like)
 
 
 def clear() -> None:
@@ -73,43 +135,67 @@ def spec_of(value) -> tf.TensorSpec:
     return tf.TensorSpec(value.shape, value.dtype)
 
 
-def _traced(function, like):
-    """The concrete function, and how to give its results their structure again."""
+def traced(function, *like) -> Graph:
+    """`function` as it is now, as a graph; arguments as in `compiled`."""
     leaves = []
 
     def flat(*arguments):
-        returned = function(*tf.nest.pack_sequence_as(like, arguments))
+        with tf.variable_creator_scope(_made_at_once):
+            returned = function(*tf.nest.pack_sequence_as(like, arguments))
         leaves[:] = [returned, tf.nest.flatten(returned)]
         return [tf.convert_to_tensor(leaf) for leaf in leaves[1] if leaf is not None]
 
     specs = [spec_of(leaf) for leaf in tf.nest.flatten(like)]
     concrete = tf.function(flat, autograph=False).get_concrete_function(*specs)
-    nothing = [leaf is None for leaf in leaves[1]]
-    packed = tf.nest.map_structure(lambda _: 0, leaves[0])
+    found = iter(concrete.outputs)
+    filled = [None if leaf is None else spec_of(next(found)) for leaf in leaves[1]]
+    outputs = tf.nest.pack_sequence_as(leaves[0], filled)
     leaves.clear()
+    by_handle = {id(v.handle): v for v in concrete.graph.variables}
+    handles = [id(external) for external, _ in concrete.graph.captures]
+    variables = tuple(by_handle[h] for h in handles if h in by_handle)
+    definition, lifted, key = _canonical(concrete.graph)
+    captured = (*concrete.captured_inputs, *lifted)
+    return Graph(key, definition, captured, variables, outputs)
 
-    def structure(found):
-        found = iter(found)
-        filled = [None if none else next(found) for none in nothing]
-        return tf.nest.pack_sequence_as(packed, filled)
 
-    return concrete, structure
+def _made_at_once(make, **options):
+    """A variable made while tracing gets its value now, whatever comes of the trace."""
+    start = options["initial_value"]
+    if tf.is_symbolic_tensor(start):
+        return make(**options)
+    with tf.init_scope():
+        return ResourceVariable(**options)
 
 
-def _program(graph, digest, inputs, outputs, jit_compile):
-    """The graph as a function of all its inputs, those it captured included."""
-    for f in graph.library.function:  # an import tells the graph of them, no more
+def _structured(outputs, found):
+    """A list of tensors in the structure of `outputs`."""
+    found = iter(found)
+    leaves = [leaf and next(found) for leaf in tf.nest.flatten(outputs)]
+    return tf.nest.pack_sequence_as(outputs, leaves)
+
+
+def _runner(graph: Graph, jit_compile):
+    """The graph as a function of its flat inputs."""
+    definition, key = graph.definition, graph.key
+    for f in definition.library.function:  # an import tells the graph of them, no more
         if not context.context().has_function(f.signature.name):
             context.context().add_function_def(f)
 
     def program(*flat):
-        pairs = zip(inputs, flat, strict=True)
-        mapped = {f"{name}:0": value for name, value in pairs if name}
-        return tf.graph_util.import_graph_def(
-            graph, input_map=mapped, return_elements=outputs, name=""
-        )
+        return _imported(definition, key, flat)
 
     return tf.function(program, autograph=False, jit_compile=jit_compile or None)
+
+
+def _imported(definition, key, flat):
+    _, inputs, outputs = key
+    pairs = zip(inputs, flat, strict=True)
+    here = tf.compat.v1.get_default_graph()
+    mapped = {f"{name}:0": here.capture(value) for name, value in pairs if name}
+    return tf.graph_util.import_graph_def(
+        definition, input_map=mapped, return_elements=outputs, name=""
+    )
 
 
 def _canonical(func_graph):

@@ -8,7 +8,7 @@ from elbo_tfp.fitting.feed import (
     FullBatch,
     Minibatches,
     NoData,
-    as_tensors,
+    checked,
     permutation,
 )
 from elbo_tfp.fitting.stream import Stream
@@ -55,7 +55,7 @@ def test_inputs_are_padded_to_one_shape():
 
 
 def test_structures_are_kept():
-    data = as_tensors({"x": np.ones([5, 2]), "y": (np.arange(5), np.zeros(5, bool))})
+    data = checked({"x": np.ones([5, 2]), "y": (np.arange(5), np.zeros(5, bool))})
     feed = Minibatches(data, 3, (0, 0))
     assert feed.num_data == 5 and feed.batch_size == 3
     assert feed.spec["x"] == tf.TensorSpec([3, 2], tf.float64)
@@ -65,13 +65,13 @@ def test_structures_are_kept():
     whole = FullBatch(data)
     assert whole.num_data == whole.batch_size == 5
     assert whole.pick(whole.inputs(3, 1, 1), 0) is data
-    assert NoData().inputs(0, 1, 1) == () and NoData.pick((), 0) is None
+    assert NoData().inputs(0, 1, 1) == NoData.pick((), 0) == NoData().trial() == ()
 
 
 def test_a_stream_limits_its_chunks_to_the_memory():
     wide = tf.data.Dataset.from_tensors(np.zeros([2**20], np.float32)).repeat(2)
     assert Stream(wide, 2).capacity == 4  # 8 MiB a batch, 32 MiB a chunk
-    assert Stream(tf.data.Dataset.range(4), 2).capacity == 1000
+    assert Stream(tf.data.Dataset.range(4), 2).capacity == 4000
 
 
 @pytest.mark.parametrize("count", [0, 2])
