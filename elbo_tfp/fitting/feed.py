@@ -8,6 +8,7 @@ alone, so no chunking can change it.
 from __future__ import annotations
 
 import functools
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -78,6 +79,7 @@ class Minibatches(NoData):
         self._order = functools.lru_cache(2)(
             functools.partial(permutation, self.num_data, seed)
         )
+        self._ahead = None
 
     def indices(self, first: int, count: int) -> np.ndarray:
         """Rows of steps `first` to `first + count - 1`, `[count, batch_size]`."""
@@ -92,8 +94,14 @@ class Minibatches(NoData):
         """The data and the chunk's row numbers, padded to `capacity` steps."""
         rows = np.zeros([capacity, self.batch_size], np.int32)
         if count:
-            rows[:count] = self.indices(first, count)
+            rows[:count] = self._prepared(first, count)
+            # the next chunk is most likely as long: its rows are drawn meanwhile
+            self._ahead = _Ahead(self.indices, first + count, count)
         return self.data, tf.constant(rows)
+
+    def _prepared(self, first: int, count: int) -> np.ndarray:
+        rows = None if self._ahead is None else self._ahead.rows(first, count)
+        return self.indices(first, count) if rows is None else rows
 
     def trial(self):
         """A batch with the data that hold the smallest and the largest numbers."""
@@ -110,6 +118,26 @@ class Minibatches(NoData):
         """The rows of step `i`, gathered on the device."""
         data, indices = inputs
         return structures.rows(data, tf.gather(indices, i))
+
+
+class _Ahead(threading.Thread):
+    """Computes a chunk's rows while another chunk runs."""
+
+    def __init__(self, indices, first: int, count: int):
+        super().__init__(daemon=True)
+        self._asked, self._indices, self._found = (first, count), indices, None
+        self.start()
+
+    def run(self):
+        """Computes them."""
+        self._found = self._indices(*self._asked)
+
+    def rows(self, first: int, count: int):
+        """Those of steps `first` to `first + count - 1`; None if others were asked."""
+        self.join()
+        if first != self._asked[0] or count > self._asked[1] or self._found is None:
+            return None
+        return self._found[:count]
 
 
 def permutation(num_data: int, seed: tuple[int, int], epoch: int) -> np.ndarray:

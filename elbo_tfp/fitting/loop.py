@@ -10,7 +10,7 @@ from elbo_tfp.fitting.program import OneDevice
 from elbo_tfp.fitting.rehearsal import rehearse
 from elbo_tfp.fitting.results import FitResult
 from elbo_tfp.fitting.run import Plan, Run
-from elbo_tfp.fitting.state import write
+from elbo_tfp.fitting.step import trace_step
 
 
 def fit(
@@ -93,10 +93,11 @@ def fit(
     extras = trace_fn, trainable_variables
     options = asking.options(names, schedule, feed, num_data, shards, extras)
     optimizer = optimizers.check(optimizer)
-    own = optimizers.clone(optimizer)
-    settings = feed.capacity, bool(jit_compile)
-    program = OneDevice(objective, options, own, feed, settings)
-    optimizers.start(program, optimizer)
+    step = trace_step(objective, feed.spec, options)
+    asking.warn_of_scale(options, feed, step)
+    first = init.steps if init else 0
+    rehearse(objective, options, step, (feed, seed, first, schedule))
+    program = OneDevice(step, options, optimizer, feed, bool(jit_compile))
     mark = feed, options, optimizer
     plan = Plan(
         num_steps=num_steps,
@@ -114,13 +115,9 @@ def fit(
         run.restore(init)
     if plan.save is not None:
         plan.save.restore(run)
-    asking.warn_of_scale(options, feed, program.step)
-    if run.step < num_steps:
-        rehearse(objective, options, program.step, run.trial())
     compile_seconds = time.perf_counter() - begin
     try:
         result = run.drive(progress)
     finally:
-        # an optimizer that could not be copied leaves as it came
-        write(program.moments, program.fresh)
+        program.leave()
     return result._replace(compile_seconds=compile_seconds)

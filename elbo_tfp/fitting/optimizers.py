@@ -79,15 +79,20 @@ def rate(optimizer):
     return rates
 
 
-def start(program, optimizer) -> None:
-    """Gives a program's optimizer the state that the user's brings, if it does.
+def start(optimizer, trained):
+    """An optimizer for `trained`, its state, and what its state was before.
 
-    What a fresh start is, is kept as `program.fresh`.
+    It is a fresh one with the same settings; `optimizer` itself, if that cannot be
+    copied. It has the state that `optimizer` brings, if it brings one.
     """
-    program.fresh = read(program.moments)
-    brings = check_unbuilt(optimizer, program.trained)
-    if brings and program.optimizer is not optimizer:
-        write(program.moments, read(variables(optimizer)))
+    brings, own = check_unbuilt(optimizer, trained), clone(optimizer)
+    if not own.built:
+        own.build(list(trained))
+    moments = tuple(variables(own))
+    fresh = read(moments)
+    if brings and own is not optimizer:
+        write(moments, read(variables(optimizer)))
+    return own, moments, fresh
 
 
 def variables(optimizer) -> list[tf.Variable]:

@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 from elbo_tfp.fitting import optimizers
-from elbo_tfp.fitting.step import Metrics, Options, trace_step
+from elbo_tfp.fitting.state import write
+from elbo_tfp.fitting.step import Metrics, Options, Step
 from elbo_tfp.ground import compiled
 
 
@@ -51,31 +52,31 @@ class Program(Protocol):
 
 
 class OneDevice:
-    """One objective's step, its optimizer and their compiled loop.
+    """A traced step, an optimizer and their compiled loop.
 
-    Everything is traced here, so the program is of the objective as it is now; what
-    is compiled is shared with all equal programs (`ground.compiled`).
+    What is compiled is shared with all equal programs (`ground.compiled`).
 
     Args:
-        objective: the callable.
-        options: what is built into a step.
-        optimizer: a Keras optimizer, this program's own.
+        step: the traced step.
+        options: what is built into it.
+        optimizer: a Keras optimizer, of which the program uses a copy if it can.
         feed: where the batches come from.
-        settings: the pair `(capacity, jit_compile)`, steps in one call at most, and
-            whether to use XLA if it can.
+        jit_compile: whether to use XLA, if it can.
     """
 
-    def __init__(self, objective, options: Options, optimizer, feed, settings):
-        capacity, jit_compile = settings
+    def __init__(self, step: Step, options: Options, optimizer, feed, jit_compile):
         begin = time.perf_counter()
-        self.step = trace_step(objective, feed.spec, options)
-        self.trained, self.outputs = self.step.trained, self.step.graph.outputs[1]
-        self.capacity = min(capacity, _fitting(self.outputs))
-        self.optimizer, self._pick = optimizer, feed.pick
-        if not optimizer.built:
-            optimizer.build(list(self.trained))
-        self.moments = tuple(optimizers.variables(optimizer))
-        self.state = (*self.step.graph.variables, *self.moments)
+        self.step, self.trained, self.outputs = (
+            step,
+            step.trained,
+            step.graph.outputs[1],
+        )
+        self.capacity = min(feed.capacity, _fitting(self.outputs))
+        self._pick = feed.pick
+        self.optimizer, self.moments, self._fresh = optimizers.start(
+            optimizer, self.trained
+        )
+        self.state = (*step.graph.variables, *self.moments)
         # a chunk of no steps
         seeds = tf.zeros([self.capacity, options.shards, 2], tf.int32)
         weights = tf.ones([self.capacity], options.dtype)
@@ -86,7 +87,8 @@ class OneDevice:
         self.compiled = self._loop.jit_compile
         if refused is not None:
             warnings.warn(_FALLBACK.format(_culprit(refused)), stacklevel=3)
-        _warn_if_slow(time.perf_counter() - begin, self.step.graph.definition)
+        seconds = step.seconds + time.perf_counter() - begin
+        _warn_if_slow(seconds, step.graph.definition)
 
     def run(self, count: int, arguments) -> Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
@@ -94,6 +96,10 @@ class OneDevice:
         done = int(done)
         cut = tf.nest.map_structure(lambda part: part.numpy()[:done], stacked)
         return Chunk(done, bool(finite), cut)
+
+    def leave(self) -> None:
+        """Puts an optimizer that could not be copied back as it came."""
+        write(self.moments, self._fresh)
 
     def _chunk(self, count, first, seeds, weights, inputs):
         arrays = tf.nest.map_structure(self._array, self.outputs)
@@ -106,7 +112,10 @@ class OneDevice:
         def body(i, step, seed, finite, arrays):
             arguments = self._pick(inputs, i), seed, step, tf.gather(weights, i)
             descent, metrics = self.step.graph(arguments, captured)
-            self.optimizer.apply(list(descent), list(self.trained))
+            # an update must not wait for a copy of what a later gradient still reads
+            with tf.control_dependencies(descent):
+                descent = [tf.identity(gradient) for gradient in descent]
+                self.optimizer.apply(descent, list(self.trained))
             arrays = tf.nest.map_structure(
                 lambda array, part: array.write(i, part), arrays, metrics
             )

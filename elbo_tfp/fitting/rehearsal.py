@@ -13,22 +13,29 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.fitting import schedules
+from elbo_tfp.fitting.seeding import step_seeds
 from elbo_tfp.fitting.state import read, write
 from elbo_tfp.fitting.step import Options, Step, estimate, parts
 
 
-def rehearse(objective, options: Options, step: Step, arguments) -> None:
+def rehearse(objective, options: Options, step: Step, plan) -> None:
     """Calls the objective on one batch; no variable is changed in the end.
 
     Args:
         objective: the callable.
         options: what is built into a step.
         step: the traced step, which knows the variables.
-        arguments: its arguments: batch, seeds, step, kl_weight.
+        plan: the feed, the seed, the number of the first step, the KL schedule.
 
     Raises:
         ValueError: what the checks find, or if a new variable is made at every call.
     """
+    feed, seed, first, schedule = plan
+    weight = 1.0 if schedule is None else schedules.weights(schedule, first, 1)[0]
+    seeds = tf.constant(step_seeds(seed, first, 1, options.shards)[0])
+    weight = tf.constant(weight, options.dtype)
+    arguments = feed.trial(), seeds, tf.constant(first), weight
     before, made = read(step.graph.variables), []
 
     def note(make, **how):
@@ -57,7 +64,7 @@ def rehearse(objective, options: Options, step: Step, arguments) -> None:
 def _warn_of_idle_moments(variables, before) -> None:
     """BatchNormalization that no one told of training keeps its moments for ever."""
     idle = [
-        v.name
+        v.name.removesuffix(":0")
         for v, value in zip(variables, before, strict=True)
         if "moving_mean" in v.name and np.array_equal(v, value)
     ]

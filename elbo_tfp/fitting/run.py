@@ -142,12 +142,6 @@ class Run:
             plan.feed.inputs(first, count, capacity),
         )
 
-    def trial(self):
-        """A step's arguments for a first look at the objective."""
-        _, seeds, weights, _ = self.arguments(self.step, 1)
-        step = tf.constant(self.step, tf.int32)
-        return self.plan.feed.trial(), seeds[0], step, weights[0]
-
     def _advance(self, count: int) -> None:
         """Takes `count` steps in one call; a non-finite one is undone and raised."""
         begin = time.perf_counter()

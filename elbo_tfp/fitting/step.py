@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import warnings
 from typing import Any, NamedTuple
 
@@ -62,6 +63,8 @@ class Step(NamedTuple):
     """The variables that have a gradient, in the order of `descent`."""
     scalar: bool
     """Whether the objective returns one number for a whole batch."""
+    seconds: float
+    """What tracing took."""
 
 
 def trace_step(objective, spec, options: Options) -> Step:
@@ -70,7 +73,7 @@ def trace_step(objective, spec, options: Options) -> Step:
     Raises:
         ValueError: if the objective returns a wrong shape, or trains nothing.
     """
-    found = {}
+    found, begin = {}, time.perf_counter()
 
     def step(*arguments):
         descent, metrics, found["trained"], found["rank"] = _descend(
@@ -85,7 +88,8 @@ def trace_step(objective, spec, options: Options) -> Step:
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], options.dtype),
     )
-    return Step(graph, tuple(found["trained"]), found["rank"] == 0)
+    seconds = time.perf_counter() - begin
+    return Step(graph, tuple(found["trained"]), found["rank"] == 0, seconds)
 
 
 def estimate(objective, options: Options, part, training: bool) -> Estimate:

@@ -54,6 +54,28 @@ def test_inputs_are_padded_to_one_shape():
     np.testing.assert_array_equal(batch, feed.indices(3, 1)[0])
 
 
+def test_rows_drawn_ahead_are_the_same_rows():
+    feed, other = (
+        Minibatches(tf.range(10), 4, (0, 7)),
+        Minibatches(tf.range(10), 4, (0, 7)),
+    )
+    at = 0
+    # the next chunk is as long, shorter, longer; then one that nobody expected
+    for count in (3, 3, 2, 5):
+        rows = feed.inputs(at, count, 5)[1]
+        np.testing.assert_array_equal(rows[:count], other.indices(at, count))
+        at += count
+    np.testing.assert_array_equal(feed.inputs(1, 3, 5)[1][:3], other.indices(1, 3))
+
+
+def test_the_first_look_sees_the_extremes():
+    data = np.arange(40, dtype=np.float32).reshape(20, 2)
+    data[13, 1], data[4, 0] = 99.0, -99.0
+    batch = Minibatches(tf.constant(data), 3, (0, 0)).trial()
+    assert batch.shape == [3, 2]
+    assert {99.0, -99.0} <= set(np.ravel(batch))
+
+
 def test_structures_are_kept():
     data = checked({"x": np.ones([5, 2]), "y": (np.arange(5), np.zeros(5, bool))})
     feed = Minibatches(data, 3, (0, 0))
