@@ -1,6 +1,7 @@
-"""A number kept in the places where users keep settings, and what changes it."""
+"""Models whose setting changes between calls, and one whose data are a structure."""
 
 import types
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -56,3 +57,35 @@ def model_of(read, size=None):
         product(tfd.Normal(zero, one)),
         lambda z: product(tfd.Normal(z, tf.constant(read(), tf.float64))),
     )
+
+
+class Offset:
+    """z ~ N(0, 1), x ~ N(z + offset, 1); a datum is {"x": ..., "offset": ...}.
+
+    Args:
+        size: of vectors; None for scalars.
+    """
+
+    global_prior = None
+
+    def __init__(self, size=None):
+        self._plain = model_of(lambda: 1.0, size)
+        self.prior = self._plain.prior
+
+    def log_joint(self, x, num_data=None):
+        return _OffsetTarget(
+            tf.nest.map_structure(tf.convert_to_tensor, x), self._plain
+        )
+
+
+class _OffsetTarget(NamedTuple):
+    x: Any
+    plain: Any
+    num_data: Any = None
+
+    def log_parts(self, z, sample_ndims=None):
+        x = self.x["x"] - self.x["offset"]
+        return self.plain.log_joint(x).log_parts(z, sample_ndims)
+
+    def __call__(self, z):
+        return sum(self.log_parts(z))

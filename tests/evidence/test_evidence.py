@@ -15,7 +15,7 @@ from elbo_tfp.evidence.methods import as_method
 from elbo_tfp.evidence.stream import log_mean
 from elbo_tfp.ground import compiled as cache
 from elbo_tfp.ground.seeds import fold_in
-from tests.changing import PLACES, kept, model_of
+from tests.changing import PLACES, Offset, kept, model_of
 from tests.statistics import assert_mean, assert_within, says
 
 tfd = tfp.distributions
@@ -435,36 +435,13 @@ def test_a_method_carries_its_own_options():
 # other kinds of data and latents
 
 
-class Paired:
-    """A model whose data are a structure: x and a known offset of it."""
-
-    global_prior, prior = None, tfd.Normal(one(0.0), 1.0)
-
-    def log_joint(self, x, num_data=None):
-        model = et.LatentVariableModel(
-            self.prior, lambda z: tfd.Normal(z + x["offset"], one(1.0))
-        )
-
-        class Target(typing.NamedTuple):
-            x: typing.Any
-            num_data: typing.Any = None
-
-            def log_parts(self, z, sample_ndims=None):
-                return model.log_joint(self.x["x"]).log_parts(z, sample_ndims)
-
-            def __call__(self, z):
-                return sum(self.log_parts(z))
-
-        return Target(tf.nest.map_structure(tf.convert_to_tensor, x))
-
-
 @pytest.mark.parametrize("method", WAYS)
 def test_a_datum_may_be_a_structure(method):
     cache.clear()
     counts = []
     for shift in (0.0, 2.0):
         data = {"x": X + shift, "offset": np.full(3, shift)}
-        found = evidence(Paired(), data, method, **with_draw(method, X, 1.0))
+        found = evidence(Offset(), data, method, **with_draw(method, X, 1.0))
         np.testing.assert_allclose(found.estimate, normal().log_evidence(X), atol=0.25)
         counts.append(cache.count())
     assert counts[0] == counts[1]
@@ -537,7 +514,7 @@ class Plated:
         class Target(typing.NamedTuple):
             x: typing.Any
 
-            def __call__(target, pair):  # noqa: N805
+            def __call__(target, pair):
                 z, w = pair
                 local = self.local_prior(w).log_prob(z)
                 local += tfd.Normal(z, one(1.0)).log_prob(target.x)
