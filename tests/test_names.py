@@ -11,10 +11,13 @@ import elbo_tfp
 
 CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
-    "gradients models plots show_source",
+    "gradients models plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
     "normal_normal probabilistic_pca",
-    "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for",
+    "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
+    "full_rank_for flow_for",
+    "elbo_tfp.applications": "PartSummary posterior_summary",
+    "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
