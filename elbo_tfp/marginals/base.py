@@ -9,7 +9,13 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
-from elbo_tfp.marginals.latents import Latents, named_parts, prior_given, repeat
+from elbo_tfp.marginals.latents import (
+    Latents,
+    named_parts,
+    needs_global,
+    prior_given,
+    repeat,
+)
 from elbo_tfp.marginals.priors import KeptPrior, part_distributions, plain_prior
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.models.target import event_shape_of
@@ -42,8 +48,9 @@ class Marginal(LatentVariableModel, abc.ABC):
         self.integrated_from, self._latents = model, Latents(model, names)
         shared = model._global_prior is not None
         exact = {"log_evidence": self._all_summed, "posterior": self._all}
+        tied = needs_global(model) and bool(self._latents.kept)
         super().__init__(
-            self._prior_of_kept,
+            self._tied_prior if tied else lambda: self._prior_of_kept(),
             lambda *rest: self._given(_tensors(rest)),
             model._global_prior,
             support=model._support or support,
@@ -98,6 +105,13 @@ class Marginal(LatentVariableModel, abc.ABC):
         joint = prior_given(self.integrated_from, shared)
         return plain_prior(joint, self._latents) or KeptPrior(
             joint, self._latents, lambda z: self._log_prior((z, *shared))
+        )
+
+    def _tied_prior(self, w):
+        """p(z_1 | w), from w with the axis `[S, 1]` along which data stand."""
+        events = self.global_prior.event_shape
+        return self._prior_of_kept(
+            tf.nest.map_structure(lambda t, e: tf.squeeze(t, -1 - e.rank), w, events)
         )
 
     def _nothing(self, x):
@@ -167,11 +181,11 @@ class Marginal(LatentVariableModel, abc.ABC):
         """Two draws of z_1, and of w, at which the model is examined."""
         shared = self.integrated_from.global_prior
         shared = () if shared is None else (shared.sample(2, seed=(0, 1)),)
-        kept = tf.zeros([2, 0], self._dtype)
-        if self._latents.kept:
-            prior = prior_given(self.integrated_from, shared)
-            kept = self._latents.keep(prior.sample(2, seed=(0, 0)))
-        return kept, *shared
+        tied = needs_global(self.integrated_from)
+        if not self._latents.kept:
+            return tf.zeros([2, 1, 0] if tied else [2, 0], self._dtype), *shared
+        prior = prior_given(self.integrated_from, shared)
+        return self._latents.keep(prior.sample([] if tied else 2, seed=(0, 0))), *shared
 
     def _same(self, one, other, what):
         """Raises ValueError, saying `what` is wrong, where two tensors differ."""

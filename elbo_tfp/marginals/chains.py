@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.marginals.base import Marginal
-from elbo_tfp.marginals.latents import moved, named_parts
+from elbo_tfp.marginals.latents import moved, named_parts, prior_given
 from elbo_tfp.marginals.priors import part_distributions
 
 tfd = tfp.distributions
@@ -28,14 +28,14 @@ class Chained(Marginal):
         )
         self._expected = f"a chain {self.name!r} that can be integrated exactly"
         self.event = self._latents.events()[self.name]
-        found = part_distributions(model.prior, self._latents)[self.name]
+        found = part_distributions(prior_given(model), self._latents)[self.name]
         if not isinstance(found, tfd.MarkovChain) or self.event.num_elements() is None:
             raise wrong(
                 f"the latent {self.name!r} to be a tfd.MarkovChain of fixed length",
                 f"{type(found).__name__} of event shape {self.event}",
             )
         self.steps = self.event[0]
-        self.dtype = named_parts(model.prior.dtype)[self.name]
+        self.dtype = named_parts(prior_given(model).dtype)[self.name]
 
     def _log_prior(self, rest):
         return self._log_prior_apart(rest, tf.zeros(self.event, self.dtype))

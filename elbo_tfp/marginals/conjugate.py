@@ -15,7 +15,7 @@ from elbo_tfp.ground.checks import wrong
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.compound import Compound
 from elbo_tfp.marginals.gaussians import MULTIVARIATE
-from elbo_tfp.marginals.latents import named_parts
+from elbo_tfp.marginals.latents import named_parts, prior_given
 from elbo_tfp.marginals.linear import linear_gaussian
 
 tfd = tfp.distributions
@@ -115,7 +115,7 @@ class Conjugate(Marginal):
             "Integrate them one after the other: conjugate(conjugate(model, a), b).",
         )
         self._event = self._latents.events()[self.name]
-        self.dtype = named_parts(model.prior.dtype)[self.name]
+        self.dtype = named_parts(prior_given(model).dtype)[self.name]
         prior, seen = self._at_half(self._examples())
         found = _entries(prior)[0], _scalar(seen)
         self._kinds = "-".join(type(d).__name__ for d in found)

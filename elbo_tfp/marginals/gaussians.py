@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.marginals.shapes import ShapedLike
 
 tfd = tfp.distributions
 MULTIVARIATE = (
@@ -36,7 +37,7 @@ def moments(distribution, name):
     return mean, tf.linalg.diag(variance)
 
 
-class PartlySeen(tfd.Distribution):
+class PartlySeen(ShapedLike):
     """A distribution of data of which some coordinates are hidden.
 
     Args:
@@ -44,16 +45,9 @@ class PartlySeen(tfd.Distribution):
         seen: True where a coordinate is seen; broadcasts to batch + event.
     """
 
-    def __init__(self, distribution, seen, name="PartlySeen"):
+    def __init__(self, distribution, seen):
+        super().__init__(distribution, {"distribution": distribution, "seen": seen})
         self.distribution, self.seen = distribution, seen
-        super().__init__(
-            dtype=distribution.dtype,
-            reparameterization_type=distribution.reparameterization_type,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters={"distribution": distribution, "seen": seen, "name": name},
-            name=name,
-        )
 
     def shown(self, x):
         """x, with zero where nothing is seen (NaN is as good as any other value)."""
@@ -71,18 +65,6 @@ class PartlySeen(tfd.Distribution):
 
     def _mean(self):
         return self.distribution.mean()
-
-    def _batch_shape(self):
-        return self.distribution.batch_shape
-
-    def _batch_shape_tensor(self):
-        return self.distribution.batch_shape_tensor()
-
-    def _event_shape(self):
-        return self.distribution.event_shape
-
-    def _event_shape_tensor(self):
-        return self.distribution.event_shape_tensor()
 
 
 def unmasked(x):

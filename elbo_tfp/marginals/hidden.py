@@ -7,11 +7,12 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.marginals.latents import moved
+from elbo_tfp.marginals.shapes import ShapedLike
 
 tfd = tfp.distributions
 
 
-class HiddenSeries(tfd.Distribution):
+class HiddenSeries(ShapedLike):
     """x_1 ... x_T, seen through a Markov chain of K states k_1 ... k_T.
 
     `tfd.HiddenMarkovModel` says the same, but folds over steps whose number XLA does
@@ -25,18 +26,10 @@ class HiddenSeries(tfd.Distribution):
         states: the dtype of the states.
     """
 
-    def __init__(self, start, moves, emitted, steps, states, name="HiddenSeries"):
-        parameters = dict(locals())
+    def __init__(self, start, moves, emitted, steps, states):
+        super().__init__(emitted, {"start": start, "moves": moves, "emitted": emitted})
         self.start, self.moves, self.states = start, moves, states
         self._emitted, self._steps = emitted, steps
-        super().__init__(
-            dtype=emitted.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
 
     def log_emitted(self, x):
         """log p(x_t | k_t), `[T, ..., S, B, K]`."""
@@ -62,8 +55,10 @@ class HiddenSeries(tfd.Distribution):
 
     def _log_prob(self, x):
         emitted = self.log_emitted(x)
-        start = self.start + tf.zeros_like(emitted[0])
-        moves = self.moves + tf.zeros_like(emitted[1:, ..., tf.newaxis])
+        start, moves = self.start + tf.zeros_like(emitted[0]), self.moves
+        for _ in range(emitted.shape.rank - 1 - self.start.shape.rank):
+            moves = tf.expand_dims(moves, 1)
+        moves += tf.zeros_like(emitted[1:, ..., tf.newaxis])
         return log_sum_of_paths(start, moves, emitted)
 
     def _sample_n(self, n, seed=None):

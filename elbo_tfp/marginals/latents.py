@@ -102,7 +102,14 @@ def prior_given(model, shared=()):
             "A TFP joint distribution of one latent and the data becomes one by "
             "models.from_joint(joint).",
         )
-    return model.prior
+    if not needs_global(model):
+        return model.prior
+    return model.local_prior(*shared or [model.global_prior.sample(seed=(0, 1))])
+
+
+def needs_global(model):
+    """Whether the prior of z hangs on the global latent."""
+    return getattr(model, "prior_needs_global", False)
 
 
 def named_parts(structure):

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.gaussians import PartlySeen, hidden_apart, moments, unmasked
-from elbo_tfp.marginals.latents import named_parts
+from elbo_tfp.marginals.latents import named_parts, prior_given
 
 tfd = tfp.distributions
 
@@ -62,7 +62,7 @@ class LinearGaussian(Marginal):
                 "Reshape it inside the likelihood.",
             )
         self._size = self._event.num_elements()
-        self.dtype = named_parts(model.prior.dtype)[self.name]
+        self.dtype = named_parts(prior_given(model).dtype)[self.name]
         self._check(self._examples())
 
     def _log_prior(self, rest):

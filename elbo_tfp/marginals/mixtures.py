@@ -10,11 +10,12 @@ import tensorflow_probability as tfp
 from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.marginals.hidden import picked
 from elbo_tfp.marginals.latents import moved, pack, unpack
+from elbo_tfp.marginals.shapes import ShapedLike
 
 tfd = tfp.distributions
 
 
-class StateMixture(tfd.Distribution):
+class StateMixture(ShapedLike):
     """p(x | z) = sum over k of p(k | z) p(x | z, k), states leading.
 
     Args:
@@ -22,18 +23,10 @@ class StateMixture(tfd.Distribution):
         components: p(x | z, k), batch shape `[M, S, B]`.
     """
 
-    def __init__(self, logits, components, name="StateMixture"):
-        parameters = dict(locals())
+    def __init__(self, logits, components):
+        super().__init__(components, {"logits": logits, "components": components}, 1)
         self._log_weights = logits - tf.reduce_logsumexp(logits, 0)
         self._components = components
-        super().__init__(
-            dtype=components.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
 
     def state_logits(self, x):
         """log p(k | z) + log p(x | z, k), `[M, S, B]`."""
@@ -54,18 +47,6 @@ class StateMixture(tfd.Distribution):
         logits = moved(self._log_weights, 0, -1)
         state = tfd.Categorical(logits=logits).sample(n, seed=state_seed)
         return picked(self._components.sample(n, seed=x_seed), state)
-
-    def _batch_shape(self):
-        return self._components.batch_shape[1:]
-
-    def _batch_shape_tensor(self):
-        return tf.shape(self._log_weights)[1:]
-
-    def _event_shape(self):
-        return self._components.event_shape
-
-    def _event_shape_tensor(self):
-        return self._components.event_shape_tensor()
 
 
 class OverStates:
