@@ -20,7 +20,7 @@ CONTRACT = {
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
-    "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
+    "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
     "elbo_tfp.show.plots": "use_style density images",
 }
 ROOMS = ["elbo_tfp"] + [
