@@ -22,6 +22,7 @@ CONTRACT = {
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
     "elbo_tfp.show.plots": "use_style density images",
+    "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

@@ -17,6 +17,7 @@ from elbo_tfp.gaps.refine import Refined, refine
 from elbo_tfp.gaps.report import gap_report
 from elbo_tfp.gaps.semi_amortized import semi_amortized
 from elbo_tfp.gaps.vsbc import Calibration, vsbc
+from elbo_tfp.ground import measured as per_datum  # noqa: F401
 from elbo_tfp.ground.measured import Average, PerDatum
 
 __all__ = [
