@@ -13,7 +13,7 @@ CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
     "gradients models plots show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
-    "normal_normal probabilistic_pca",
+    "normal_normal probabilistic_pca ConditionalModel observed",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
