@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from elbo_tfp.families.base import Family
+from elbo_tfp.ground.structures import filled
 from elbo_tfp.ground.training import call
 
 
@@ -16,7 +17,8 @@ class Encoder(NamedTuple):
     """
 
     network: Any
-    """A callable `x [B, ...] -> parameters [B, family.parameters_size]`."""
+    """A callable `x [B, ...] -> parameters [B, family.parameters_size]`; it gets the
+    structure that the model gets, with zeros where a "mask" says "not observed"."""
     family: Family
     """The family whose members the parameters name."""
 
@@ -31,4 +33,4 @@ class Encoder(NamedTuple):
         Raises:
             ValueError: if the network's output has the wrong size for the family.
         """
-        return self.family(call(self.network, x, training))
+        return self.family(call(self.network, filled(x), training))

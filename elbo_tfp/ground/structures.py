@@ -127,6 +127,14 @@ def check_mask(data, name: str = "data") -> None:
     )
 
 
+def filled(data):
+    """The data with zeros where the "mask", if there is one, says "not observed"."""
+    if not isinstance(data, Mapping) or "mask" not in data:
+        return data
+    x, mask = data["x"], data["mask"]
+    return {**data, "x": tf.where(mask, x, tf.zeros_like(x))}
+
+
 def _check_values(part, name, infinite):
     values = part.numpy()
     bad = np.isnan(values) if infinite else ~np.isfinite(values)

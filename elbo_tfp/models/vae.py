@@ -174,6 +174,7 @@ def linear_vae(
     decoder.build((None, latent_size))
     decoder.bias.assign(np.broadcast_to(loc, decoder.bias.shape))
     means = make("Dense", latent_size)
+    means.build((None, likelihood.event_shape[-1]))
     # one scale for all data, as the exact posterior has
     raw_scales = tf.Variable(tf.zeros([latent_size], dtype), name="raw_scales")
 
