@@ -45,7 +45,7 @@ def flow(
         event_size: D, the number of latent dimensions.
         kind: `"inverse_autoregressive"` (an affine function per dimension) or
             `"spline"` (a monotone rational-quadratic spline on [-5, 5], identity
-            beyond it; also bends a single dimension).
+            beyond it, its slopes bounded; also bends a single dimension).
         num_layers: number of layers; the order of dimensions is reversed in between.
         hidden: units of the hidden layers of each masked network.
         context_size: length of the context that an encoder may add per datum.
