@@ -212,8 +212,8 @@ def _without_gradient(log_q):
             "one whose samples have no gradient (discrete, or TFP knows no pathwise "
             "sampler)",
             "Use gradients.leave_one_out or score_function, or sum a discrete latent "
-            "out. If q is not trained, keep its variables off the tape: "
-            "tf.stop_gradient.",
+            "out. For a score function of your own take draws.evaluate at the samples; "
+            "if q is not trained, keep its variables off the tape: tf.stop_gradient.",
         )
 
     return tf.zeros_like(log_q), gradient

@@ -465,7 +465,8 @@ def test_images_need_independent_pixels():
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, (), (0, 2), (2, 2.0), True, "2"])
 def test_sample_sizes_are_positive_ints(size):
-    with says("expected sample_size", "positive int", f"got {size!r}", "sample_size=1"):
+    got = repr(size) if not isinstance(size, tuple) else ""
+    with says("sample_size", "positive int", got):
         et.draw(remembered_reduce, STANDARD, size, seed=0)
 
 

@@ -10,7 +10,7 @@ book. `vae` and its kin put a network between prior and likelihood; the likeliho
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
-from elbo_tfp.models.conditional import ConditionalModel, observed
+from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,
@@ -20,6 +20,7 @@ from elbo_tfp.models.likelihoods import (
     discretized_logistic,
     gaussian,
 )
+from elbo_tfp.models.missing import observed
 from elbo_tfp.models.target import LogJoint
 from elbo_tfp.models.toys import (
     gamma_poisson,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
 
 import tensorflow as tf
@@ -11,6 +10,12 @@ import tensorflow_probability as tfp
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.ground.structures import as_data, batch_size, check_finite
+from elbo_tfp.models.priors import (
+    built,
+    check_prior,
+    check_same_event,
+    takes_an_argument,
+)
 from elbo_tfp.models.target import LogJoint, event_shape_of, scored
 
 tfd = tfp.distributions
@@ -50,10 +55,10 @@ class LatentVariableModel:
         support=None,
     ):
         if prior is not None or global_prior is None:
-            _check_prior(prior, "prior")
+            check_prior(prior, "prior")
         if global_prior is not None:
-            _check_prior(global_prior, "global_prior")
-        elif _takes_an_argument(prior) and not self.reads:
+            check_prior(global_prior, "global_prior")
+        elif takes_an_argument(prior) and not self.reads:
             raise wrong(
                 "prior to be a callable without arguments",
                 "one with an argument",
@@ -81,7 +86,7 @@ class LatentVariableModel:
     @property
     def global_prior(self):
         """The distribution of the shared latent w, or None."""
-        return None if self._global_prior is None else _built(self._global_prior)
+        return None if self._global_prior is None else built(self._global_prior)
 
     @property
     def has_local(self) -> bool:
@@ -91,7 +96,7 @@ class LatentVariableModel:
     @property
     def prior_needs_global(self) -> bool:
         """Whether p(z) depends on the shared latent: p(z | w)."""
-        return self._global_prior is not None and _takes_an_argument(self._prior)
+        return self._global_prior is not None and takes_an_argument(self._prior)
 
     def local_prior(self, w=None):
         """p(z), or p(z | w), of batch shape `[S, 1]`, in a model that asks for w.
@@ -105,7 +110,7 @@ class LatentVariableModel:
         if not self.has_local:
             raise ValueError("this model has no local latent: z is the global one.")
         if not self.prior_needs_global:
-            return _built(self._prior)
+            return built(self._prior)
         if w is None:
             raise ValueError(
                 "the prior of z depends on the global latent: use local_prior(w), with "
@@ -116,7 +121,7 @@ class LatentVariableModel:
         w = tf.nest.map_structure(
             lambda t, e: tf.expand_dims(t, t.shape.rank - e.rank), w, events
         )
-        return _built(self._prior, w)
+        return built(self._prior, w)
 
     def likelihood(self, *z):
         """The distribution of x given z (and w, in a model with a global prior)."""
@@ -203,7 +208,7 @@ class LatentVariableModel:
         model = LatentVariableModel(
             prior, self._likelihood, self._global_prior, support=self._support
         )
-        _check_same_event(model.prior, self.prior)
+        check_same_event(model.prior, self.prior)
         return model
 
     def log_evidence(self, x) -> tf.Tensor:
@@ -302,64 +307,6 @@ def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
     return LatentVariableModel(prior, likelihood)
 
 
-def _check_prior(prior, name):
-    usable = callable(prior) or hasattr(prior, "log_prob")
-    if not usable or isinstance(prior, type):
-        raise ValueError(
-            f"expected {name} to be a distribution or a callable that returns one; got "
-            f"{prior!r}."
-        )
-    caught = [v for v in _parameters(prior) if _is_keras_variable(v)]
-    if caught:
-        raise ValueError(
-            f"expected {name} to be a callable, since Keras variables shape it "
-            f"({caught[0].path}): a distribution built once from them has no gradient. "
-            f"Pass {name}=lambda: the distribution."
-        )
-
-
-def _check_same_event(new, old):
-    """Raises ValueError unless both have the same events; a discrete one may relax."""
-    shapes, types = (
-        [tf.nest.flatten(getattr(prior, part)) for prior in (new, old)]
-        for part in ("event_shape", "dtype")
-    )
-    floating = [{d for d in parts if d.is_floating} for parts in types]
-    if shapes[0] != shapes[1] or (all(floating) and floating[0] != floating[1]):
-        raise ValueError(
-            f"expected a prior of event shape {old.event_shape} and dtype {old.dtype}, "
-            "as the prior that it replaces, since the likelihood was made for that; "
-            f"got {new.event_shape} and {new.dtype}. Wrap independent dimensions in "
-            "tfd.Independent, and pass dtype= where a family is built."
-        )
-
-
-def _parameters(distribution):
-    """Every leaf among the arguments that built a distribution, nested ones too."""
-    for value in tf.nest.flatten(getattr(distribution, "parameters", None) or {}):
-        yield value
-        if isinstance(value, (tfd.Distribution, tfp.bijectors.Bijector)):
-            yield from _parameters(value)
-
-
-def _is_keras_variable(value):
-    """By name, so that Keras is not imported (a second) to look for its variables."""
-    names = [f"{c.__module__}.{c.__name__}" for c in type(value).__mro__]
-    return any(n.startswith("keras.") and n.endswith("Variable") for n in names)
-
-
-def _takes_an_argument(prior) -> bool:
-    """Whether a prior is a callable that cannot be called without an argument."""
-    if hasattr(prior, "log_prob") or not callable(prior):
-        return False
-    try:
-        parameters = inspect.signature(prior).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    return any(p.default is p.empty and p.kind not in variable for p in parameters)
-
-
 def _without_data_axis(value, distribution):
     """Samples of one datum, where the distribution has a batch of shape `[1]`."""
     if distribution.batch_shape != [1]:
@@ -369,13 +316,3 @@ def _without_data_axis(value, distribution):
         value,
         distribution.event_shape,
     )
-
-
-def _built(prior, *w):
-    built = prior if hasattr(prior, "log_prob") else prior(*w)
-    if not hasattr(built, "log_prob"):
-        raise ValueError(
-            "expected the callable prior to return a distribution; got "
-            f"{type(built).__name__}."
-        )
-    return built
