@@ -293,7 +293,7 @@ def network(x):
     [
         ({"x": np.zeros([1, 2])}, ["at least 2 data", "got x of shape (1, 2)"]),
         ({"sample_size": 1}, ["sample_size", ">= 2", "got 1"]),
-        ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
+        ({"sample_size": 2.5}, ["sample_size to be an int >= 2", "2.5"]),
         ({"threshold": 0.0}, ["threshold to be a positive number", "got 0.0"]),
         ({"threshold": np.nan}, ["threshold to be a positive number", "got nan"]),
         ({"threshold": "a"}, ["threshold to be a positive number", "got 'a'"]),
