@@ -33,7 +33,7 @@ from elbo_tfp import (
 from elbo_tfp.applications import posterior_summary
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
-from elbo_tfp.fitting import FitResult, KLSchedule, fit, load, save
+from elbo_tfp.fitting import FitResult, KLSchedule, fit, fit_restarts, load, save
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.show import interactive, plots, show_source
 from elbo_tfp.types import Draws, Estimate
@@ -57,6 +57,7 @@ __all__ = [
     "evidence",
     "families",
     "fit",
+    "fit_restarts",
     "fitting",
     "gaps",
     "gradients",

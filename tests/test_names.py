@@ -20,6 +20,8 @@ CONTRACT = {
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
+    "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
+    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
     "elbo_tfp.show.plots": "use_style density images",
     "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",

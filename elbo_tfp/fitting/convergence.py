@@ -10,36 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from elbo_tfp.ground.checks import real, whole, wrong
-
-
-class Watch(Protocol):
-    """What a criterion is during one fit: it observes, and says when to stop.
-
-    `Convergence` and `EarlyStopping` make one by `watch()`; so may a criterion of your
-    own. A plain callable `trace -> bool` is wrapped in a `TraceWatch`.
-    """
-
-    held_out: bool
-    """Whether it needs held-out data."""
-    memory: tuple
-    """What a resumed fit must know, as in `FitState.memory`."""
-
-    def due(self, step: int) -> float:
-        """The first step after `step` at which it must look; infinity for none."""
-
-    def observe(self, run) -> bool:
-        """Whether to stop. `run` has `.step`, `.steady()` and `.latest`."""
-
-    def verdict(self, trace: np.ndarray) -> bool:
-        """Whether the trace has converged."""
-
-    def best(self):
-        """The values to go back to at the end and their step, or None."""
 
 
 class Rise(NamedTuple):
@@ -89,7 +64,7 @@ class Convergence:
 
     def watch(self) -> Watch:
         """This criterion during one fit."""
-        return TraceWatch(self, self.min_steps)
+        return Watch(self, self.min_steps)
 
     def __call__(self, elbo: np.ndarray) -> bool:
         """Whether the trace `[steps]` has converged."""
@@ -183,11 +158,14 @@ def due(step: int, min_steps: int) -> int:
     return at
 
 
-class TraceWatch:
-    """Judges the trace, on a grid of steps."""
+class Watch:
+    """A criterion during one fit: judges the trace, on a grid of steps.
+
+    A criterion of your own makes one, or something like it, by its `watch()`.
+    """
 
     held_out = False
-
+    """Whether it needs held-out data."""
     memory = (None, [], None, -1)
     """Best held-out ELBO, later ones, best values, their step."""
 
@@ -195,11 +173,11 @@ class TraceWatch:
         self._judge, self._min_steps, self._stops = judge, min_steps, stops
 
     def due(self, step: int) -> float:
-        """The next step of the grid."""
+        """The first step after `step` at which it must look; infinity for none."""
         return due(step, self._min_steps) if self._stops else math.inf
 
     def observe(self, run) -> bool:
-        """Whether the trace has converged, where the grid says that it is time."""
+        """Whether to stop; `run` has `.step`, `.steady()` and `.latest`."""
         return self.due(run.step - 1) == run.step and self.verdict(run.steady())
 
     def verdict(self, trace: np.ndarray) -> bool:
@@ -211,7 +189,7 @@ class TraceWatch:
         return None
 
 
-class HeldOutWatch(TraceWatch):
+class HeldOutWatch(Watch):
     """Judges the held-out ELBO, and remembers the best one."""
 
     held_out = True
@@ -245,7 +223,7 @@ def as_watch(criterion) -> Watch:
         ValueError: if it is anything else.
     """
     if criterion is None or criterion is False:
-        return TraceWatch(Convergence(), stops=False)
+        return Watch(Convergence(), stops=False)
     if criterion is True:
         return Convergence().watch()
     if hasattr(criterion, "watch"):
@@ -256,4 +234,4 @@ def as_watch(criterion) -> Watch:
             "trace -> bool",
             repr(criterion),
         )
-    return TraceWatch(criterion, getattr(criterion, "min_steps", 100))
+    return Watch(criterion, getattr(criterion, "min_steps", 100))

@@ -66,11 +66,8 @@ class OneDevice:
 
     def __init__(self, step: Step, options: Options, optimizer, feed, jit_compile):
         begin = time.perf_counter()
-        self.step, self.trained, self.outputs = (
-            step,
-            step.trained,
-            step.graph.outputs[1],
-        )
+        self.step, self.trained = step, step.trained
+        self.outputs = step.graph.outputs[1]
         self.capacity = min(feed.capacity, _fitting(self.outputs))
         self._pick = feed.pick
         self.optimizer, self.moments, self._fresh = optimizers.start(

@@ -110,9 +110,10 @@ def _probe(parts: dict, x, probe) -> _Found:
     if not parts and probe is None:
         raise ValueError("name the parts to save, as in save(path, model=model).")
     variables, numbers, counts = {}, [], {}
-    runs = {name: _default_probe(name, parts, x) for name in sorted(parts)}
     if probe is not None:
-        runs = {"": probe, **dict.fromkeys(runs)}
+        runs = {"": probe, **dict.fromkeys(sorted(parts))}
+    else:
+        runs = {name: _default_probe(name, parts, x) for name in sorted(parts)}
     for name, run in runs.items():
         own = [] if run is None else list(traced(run).variables)
         if run is not None:
@@ -164,7 +165,8 @@ def _of_model(model, parts, x):
     for part in others:
         q = part if _is_distribution(part) else part(x)
         if _is_distribution(q):
-            return model.log_joint(x)(q.sample(seed=_SEED))
+            with contextlib.suppress(ValueError):  # latents of another model
+                return model.log_joint(x)(q.sample(seed=_SEED))
     z, _ = model.sample(len(tf.nest.flatten(x)[0]), seed=_SEED)
     return model.log_joint(x)(z)
 

@@ -9,7 +9,7 @@ from elbo_tfp.fitting import Checkpoint, HoldOut, fit
 from elbo_tfp.fitting.convergence import (
     Convergence,
     EarlyStopping,
-    TraceWatch,
+    Watch,
     due,
     rise,
     worse,
@@ -149,7 +149,7 @@ def test_early_stopping_is_paired_and_patient():
 
 def test_a_trace_that_a_decayed_rate_has_flattened_has_not_converged():
     v = tf.Variable(0.0)
-    rate = keras.optimizers.schedules.CosineDecay(0.1, 400)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 300)
     keywords = {"num_steps": 1_000, "seed": 0}
     # a bound without a top: only the rate made it flat
     result = fit(lambda: v, optimizer=keras.optimizers.SGD(rate), **keywords)
@@ -191,7 +191,7 @@ def test_options_check_themselves(make, text):
 def test_a_criterion_of_your_own_observes():
     class Third:
         def watch(self):
-            watch = TraceWatch(lambda trace: True, 1)
+            watch = Watch(lambda trace: True, 1)
             watch.observe = lambda run: run.step == 3
             watch.due = lambda step: step + 1
             return watch

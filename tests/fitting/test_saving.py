@@ -111,6 +111,12 @@ def test_a_probe_of_your_own(tmp_path):
     assert a.numpy() == [3.0] and b.numpy() == 2
     with pytest.raises(ValueError, match="saved with probe="):
         load(path)
+    # with parts: what they hold besides is saved too
+    held = tf.Variable(5.0)
+    save(path, probe=lambda: v + 0, encoder=lambda x: x * held)
+    other = tf.Variable(0.0)
+    load(path, probe=lambda: a + 0, encoder=lambda x: x * other)
+    assert other.numpy() == 5.0
 
 
 def test_structured_data_and_plain_networks(tmp_path):
@@ -156,7 +162,9 @@ def test_every_part_comes_back(tmp_path):
         x = tf.cast(X, tf.float64)
         made = {
             # two functions, one of them with a seed that the probe does not read
-            "first": lambda v, s=None: tf.matmul(x, first) + 0 * dropout(v)[0, 0],
+            "first": lambda v, s=None: (
+                tf.matmul(x, first) + 0 * tf.cast(dropout(v), x.dtype)[0, 0]
+            ),
             "second": lambda v: tf.matmul(x, second),
             "encoder": et.Encoder(layer, et.families.mean_field(1)),
             "q": tfd.Normal(tf.Variable(rng.normal(size=[2])), 1.0),
