@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from elbo_tfp.families.joint import _bijector
+from elbo_tfp.families.charts import chart
 from elbo_tfp.ground.checks import wrong
-
-tfb = tfp.bijectors
 
 
 class Coordinates:
@@ -79,12 +76,4 @@ def coordinates(space) -> Coordinates:
             tf.nest.flatten(space.dtype),
             "Sum a discrete latent out first: marginals.enumerate_discrete.",
         )
-    return Coordinates(_support_map(space), space.event_shape, dtypes.pop())
-
-
-def _support_map(space):
-    if hasattr(space, "sample_distributions") or hasattr(space, "pins"):
-        return _bijector(space)
-    found = getattr(space, "experimental_default_event_space_bijector", None)
-    bijector = found() if found is not None else None
-    return tfb.Identity() if bijector is None else bijector
+    return Coordinates(chart(space), space.event_shape, dtypes.pop())
