@@ -65,7 +65,7 @@ def test_the_best_start_comes_back_to_its_best_evaluation():
         convergence_criterion=EarlyStopping(patience=30),
     )
     assert result.restored_step == 1
-    np.testing.assert_allclose(v - v**2, result.held_out.elbo.max(), rtol=1e-6)
+    np.testing.assert_allclose(v - v**2, result.held_out.elbo.max(), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
