@@ -19,6 +19,11 @@ CONTRACT = {
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
     "elbo_tfp.show.plots": "use_style density images",
+    "elbo_tfp.distributions": "Optimality Trajectories",
+    "elbo_tfp.models.control": "MarkovDecisionProcess TrajectoryPosterior",
+    "elbo_tfp.applications": "Optimism SampledElbo optimism policy_family "
+    "policy_gradient sampled_elbo",
+    "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"
