@@ -43,7 +43,7 @@ def test_state_is_policy_and_visits(figure):
     for k, (policy, visits) in enumerate(
         ((POLICY[2], VISITS[2]), (POLICY[0], VISITS[0]))
     ):
-        shade = (visits[floor] / visits[floor].max()) ** 0.5
+        shade = 0.75 * (visits[floor] / visits[floor].max()) ** 0.5
         np.testing.assert_allclose(
             state["visits"][4 * k : 4 * k + 4], shade, atol=0.0051
         )

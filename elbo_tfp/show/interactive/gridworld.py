@@ -22,7 +22,8 @@ STYLE = """#@id@ .worlds{display:flex;flex-wrap:wrap;gap:.6em 1.6em;max-width:66
 #@id@ .worlds rect{stroke:currentColor;stroke-width:2}
 #@id@ .worlds .visits{stroke:none}
 #@id@ .worlds line{stroke:currentColor;stroke-width:9;stroke-linecap:round}
-#@id@ .worlds text{font-size:44px}"""
+#@id@ .worlds text{font-size:44px}
+#@id@ .slider{grid-template-columns:auto 1fr 3em}"""
 
 SCRIPT = """(function(){const me=document.currentScript,
 f=(me&&me.closest("figure"))||document.getElementById("@id@"),c=@data@,
@@ -77,7 +78,7 @@ class GridFigure:
         self.floor = [k for k, letter in enumerate(text) if letter not in "GX"]
         policy = [np.asarray(p)[:, self.floor] for p, _ in parts]
         visits = [np.asarray(v)[:, self.floor] for _, v in parts]
-        visits = [(v / v.max(1, keepdims=True)) ** 0.5 for v in visits]
+        visits = [0.75 * (v / v.max(1, keepdims=True)) ** 0.5 for v in visits]
         self.readout = {k: [f"{v:.1f}" for v in vs] for k, vs in readout.items()}
         self.data = {
             "stops": [f"{stop:g}" for stop in stops],
