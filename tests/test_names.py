@@ -16,8 +16,8 @@ CONTRACT = {
     "normal_normal probabilistic_pca ConditionalModel observed",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
     "full_rank_for flow_for",
-    "elbo_tfp.applications": "PartSummary posterior_summary",
-    "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap",
+    "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap "
+    "Optimality Trajectories",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
@@ -25,6 +25,10 @@ CONTRACT = {
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
     "elbo_tfp.show.plots": "use_style density images",
     "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
+    "elbo_tfp.models.control": "MarkovDecisionProcess TrajectoryPosterior",
+    "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo optimism policy_family "
+    "policy_gradient sampled_elbo",
+    "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

@@ -7,10 +7,12 @@ values missing. The toys of
 this room know their evidence and posterior exactly: they are the yardsticks of the
 book. `vae` and its kin put a network between prior and likelihood; the likelihoods
 (`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
+`MarkovDecisionProcess` makes acting well an inference about trajectories.
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.models.conditional import ConditionalModel
+from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,
@@ -38,6 +40,8 @@ __all__ = [
     "LatentVariableModel",
     "Likelihood",
     "LogJoint",
+    "MarkovDecisionProcess",
+    "TrajectoryPosterior",
     "bernoulli",
     "beta_binomial",
     "binomial",

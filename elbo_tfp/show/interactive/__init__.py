@@ -4,7 +4,8 @@ Figures with sliders, for notebooks and for the site: an inline drawing, range i
 that answer to mouse, finger and keyboard, and a readout that is spoken aloud. They
 need no kernel and no network. What a figure computes is a handful of formulas, each
 written once and run in both languages: Python draws the first state, the browser the
-others. `SliderFigure` takes any such description; the functions here are the book's.
+others. `SliderFigure` takes any such description, `GridFigure` shows agents in a world
+of cells; the functions here are the book's.
 """
 
 from elbo_tfp.show.interactive.figure import (
@@ -16,12 +17,14 @@ from elbo_tfp.show.interactive.figure import (
     SliderFigure,
 )
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
+from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.tug import tug_of_war
 
 __all__ = [
     "Axis",
     "Band",
     "Curve",
+    "GridFigure",
     "Mark",
     "Slider",
     "SliderFigure",
