@@ -15,6 +15,7 @@ from elbo_tfp.show.interactive.figure import (
     Slider,
     SliderFigure,
 )
+from elbo_tfp.show.interactive.food import food_size
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.tug import tug_of_war
 
@@ -25,6 +26,7 @@ __all__ = [
     "Mark",
     "Slider",
     "SliderFigure",
+    "food_size",
     "gaussian_elbo",
     "tug_of_war",
 ]
