@@ -10,10 +10,12 @@ lies below the evidence. Everything here is a small function of draws from q:
 One folder answers one question: `models` (what is p?), `families` (what may q be?),
 `bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `marginals`
 (what can be integrated exactly?), `evidence` (how likely are the data?), `gaps` (how
-far below am I?), `codes` (how many bits is that?).
+far below am I?), `codes` (how many bits is that?), `applications` (what is it good
+for?).
 """
 
 from elbo_tfp import (
+    applications,
     bounds,
     codes,
     convex,
@@ -44,6 +46,7 @@ __all__ = [
     "FitResult",
     "KLSchedule",
     "LatentVariableModel",
+    "applications",
     "bounds",
     "codes",
     "convex",

@@ -17,6 +17,8 @@ CONTRACT = {
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
+    "elbo_tfp.applications": "FreeEnergy Hierarchy LocalGradients Relaxation "
+    "free_energy hierarchy laplace local_gradients local_objective relax",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
     "elbo_tfp.show.plots": "use_style density images",
 }

@@ -1,8 +1,9 @@
-"""What combines the rooms: whole theories as small functions of one bound.
+"""What is it good for?
 
-Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
-its model, `relax` its inference by local prediction errors, `local_gradients` and
-`local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
+Problems that the rooms solve together. Predictive coding, a theory of the cortex, is
+gradient ascent on an ELBO: `hierarchy` is its model, `relax` its inference by local
+prediction errors, `local_gradients` and `local_objective` its learning; `free_energy`
+and `laplace` say what it leaves out.
 """
 
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy

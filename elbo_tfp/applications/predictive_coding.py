@@ -125,7 +125,7 @@ def relax(
             then the message names the curvature and a step size to try. In a graph
             the latents of such data are NaN.
 
-    Source: Rao and Ballard (1999); Bogacz (2017), equations 53 and 54.
+    Source: Rao and Ballard (1999); Bogacz (2017).
     """
     x = _data(net, x)
     num_steps = whole("num_steps", num_steps)
@@ -136,13 +136,8 @@ def relax(
         expected = f"start [{x.shape[0]}, {sum(net.sizes[1:])}] of {x.dtype.name}"
         raise wrong(expected, f"{begin.shape} of {begin.dtype.name}")
 
-    def run(x, z, count, step, share):
-        before = energy(net, x, z)
-        z = _descend(net, x, z, count, step, share)
-        safe = energy(net, x, z) <= before + _slack(before)
-        z = tf.where(safe[:, tf.newaxis], z, np.nan)
-        left = tf.reduce_max(tf.abs(force(net, x, z)), -1)
-        return Relaxation(z, energy(net, x, z), left)
+    def run(*arguments):
+        return _rest(net, *arguments)
 
     numbers = [tf.constant(v, x.dtype) for v in (step_size, momentum)]
     arguments = (x, begin, tf.constant(num_steps), *numbers)
@@ -177,7 +172,7 @@ def laplace(net: Hierarchy, x, z, *, gauss_newton=False) -> tfd.Distribution:
     Raises:
         ValueError: if the curvature is not positive at a z: it is no minimum.
 
-    Source: Friston et al. (2007), equation 6.
+    Source: Friston et al. (2007).
     """
     curve = (_gauss_newton if gauss_newton else curvature)(net, _data(net, x), z)
     if tf.executing_eagerly() and not np.min(np.linalg.eigvalsh(curve)) > 0:
@@ -186,8 +181,11 @@ def laplace(net: Hierarchy, x, z, *, gauss_newton=False) -> tfd.Distribution:
             f"a smallest curvature of {np.min(np.linalg.eigvalsh(curve)):.3g}",
             "Relax with more steps or from another start, or pass gauss_newton=True.",
         )
-    # H = C C', so H^-1 = C'^-1 C^-1
-    return tfd.MultivariateNormalTriL(z, tf.linalg.cholesky(tf.linalg.inv(curve)))
+    # H = R R' with R upper triangular: L = R'^-1 is lower, and L L' = H^-1
+    upper = tf.reverse(tf.linalg.cholesky(tf.reverse(curve, [-2, -1])), [-2, -1])
+    identity = tf.eye(z.shape[-1], batch_shape=z.shape[:1], dtype=upper.dtype)
+    factor = tf.linalg.triangular_solve(tf.linalg.matrix_transpose(upper), identity)
+    return tfd.MultivariateNormalTriL(z, factor)
 
 
 def curvature(net: Hierarchy, x, z) -> tf.Tensor:
@@ -252,7 +250,7 @@ def local_gradients(net: Hierarchy, x, z) -> LocalGradients:
         The gradient of the mean of log p(x, z) over samples and data at fixed z: that
         of the ELBO per datum if z are draws from q.
 
-    Source: Bogacz (2017), equations 55 to 57.
+    Source: Friston (2005); Bogacz (2017).
     """
     weights, biases = [], []
     for error, slope, above in prediction_errors(net, x, z):
@@ -297,10 +295,11 @@ def local_objective(
     if not (covariance is None or covariance == "laplace"):
         covariance = real("covariance", covariance, remedy='Or None, or "laplace".')
 
-    relaxation = {"num_steps": num_steps, "step_size": step_size, "momentum": momentum}
-
     def objective(seed, batch):
-        z = tf.stop_gradient(relax(net, batch, **relaxation).z)
+        batch = _data(net, batch)
+        begin = top_down(net, batch)
+        rest = _rest(net, batch, begin, num_steps, step_size, momentum)
+        z = tf.stop_gradient(rest.z)
         z, entropy = _drawn(net, batch, z, covariance, seed)
         value = entropy - energy(net, batch, z)
         gradients = local_gradients(net, batch, z)
@@ -338,14 +337,20 @@ def _linear(parameters, gradients):
     return tf.add_n(terms)
 
 
-def _descend(net, x, z, num_steps, step_size, momentum):
+def _rest(net, x, z, num_steps, step_size, momentum) -> Relaxation:
+    """The relaxation from z; NaN for data whose energy it raised."""
+
     def body(step, z, velocity):
         # a step along the force, and a share of the last one
         velocity = momentum * velocity + step_size * force(net, x, z)
         return step + 1, z + velocity, velocity
 
-    begin = (0, z, tf.zeros_like(z))
-    return tf.while_loop(lambda step, *_: step < num_steps, body, begin)[1]
+    before, begin = energy(net, x, z), (0, z, tf.zeros_like(z))
+    z = tf.while_loop(lambda step, *_: step < num_steps, body, begin)[1]
+    safe = energy(net, x, z) <= before + _slack(before)
+    z = tf.where(safe[:, tf.newaxis], z, np.nan)
+    left = tf.reduce_max(tf.abs(force(net, x, z)), -1)
+    return Relaxation(z, energy(net, x, z), left)
 
 
 def _slack(before):
