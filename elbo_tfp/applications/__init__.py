@@ -6,13 +6,11 @@ prediction errors, `local_gradients` and `local_objective` its learning; `free_e
 and `laplace` say what it leaves out.
 """
 
+from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
 from elbo_tfp.applications.predictive_coding import (
-    FreeEnergy,
     LocalGradients,
     Relaxation,
-    free_energy,
-    laplace,
     local_gradients,
     local_objective,
     relax,

@@ -8,24 +8,11 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import applications as ap
-from elbo_tfp.applications import predictive_coding as inner
-from tests.statistics import assert_mean, says
+from elbo_tfp.applications.energy import energy
+from tests.applications.nets import RNG, B, S, W, X, food, network
+from tests.statistics import says
 
 tfd = tfp.distributions
-RNG = np.random.default_rng(1)
-W = [RNG.normal(size=(6, 4)), RNG.normal(size=(4, 2))]
-B, S = [0.1, 0.2, 0.3], [0.5, 0.7, 1.2]
-X = RNG.normal(size=(5, 6))
-
-
-def food(dtype="float64"):
-    """F14: v ~ N(3, 1), u given v ~ N(v^2, 1), u = 2."""
-    net = ap.hierarchy([np.ones([1, 1], dtype)], [tf.square], [1, 1], biases=[0.0, 3.0])
-    return net, np.full([1, 1], 2, dtype)
-
-
-def network(activations=(tf.sigmoid, tf.tanh), dtype="float64"):
-    return ap.hierarchy([w.astype(dtype) for w in W], activations, S, biases=B)
 
 
 def linear_posterior(x):
@@ -59,20 +46,6 @@ def test_fact_fourteen(dtype):
     assert float(near.stddev()[0, 0]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_fact_fourteen_evidence_and_moments():
-    net, u = food()
-    found = et.evidence.estimate(net.model(), u, method="quadrature").estimate
-    assert float(found[0]) == pytest.approx(-3.236757, abs=5e-7)
-    # over v > 0, on a grid of the package's density
-    v = np.arange(0.0005, 8, 0.001)
-    log_p = -inner.energy(net, u, v[:, np.newaxis, np.newaxis])[:, 0].numpy()
-    mass = 0.001 * np.exp(log_p)
-    mean = v @ mass / mass.sum()
-    sd = np.sqrt((v - mean) ** 2 @ mass / mass.sum())
-    found = np.log(mass.sum()), mean, sd
-    np.testing.assert_allclose(found, [-3.239377, 1.484703, 0.328158], atol=5e-7)
-
-
 def test_the_fixed_point_is_the_posterior_mean_of_a_linear_model():
     net = network([None, None])
     mean, cov = linear_posterior(X)
@@ -82,25 +55,6 @@ def test_the_fixed_point_is_the_posterior_mean_of_a_linear_model():
     for gauss_newton in (False, True):
         q = ap.laplace(net, X, rest.z, gauss_newton=gauss_newton)
         np.testing.assert_allclose(q.covariance()[0], cov, rtol=0, atol=1e-10)
-
-
-def test_force_and_curvature_are_autodiffs():
-    net, z = network(), tf.constant(RNG.normal(size=(5, 6)))
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        log_p = net.model().log_joint(X)(z)
-    np.testing.assert_allclose(inner.force(net, X, z), tape.gradient(log_p, z), 1e-9)
-    np.testing.assert_allclose(inner.energy(net, X, z), -log_p, 1e-12)
-    # Gauss-Newton: J' J of the scaled errors, by autodiff
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        layers = inner.prediction_errors(net, X, z)
-        parts = [s * e for s, (e, _, _) in zip(S, layers, strict=True)]
-        scaled = tf.concat(parts, -1)
-    jacobian = tape.batch_jacobian(scaled, z)
-    expected = tf.matmul(jacobian, jacobian, transpose_a=True)
-    q = ap.laplace(net, X, z, gauss_newton=True)
-    np.testing.assert_allclose(np.linalg.inv(q.covariance()), expected, 1e-8)
 
 
 def flat(tensors):
@@ -147,34 +101,6 @@ def test_the_learning_step_raises_what_a_point_keeps_at_its_optimum():
         assert slope == pytest.approx(np.sum(gradient * direction), rel=1e-5)
 
 
-def test_free_energy_is_minus_the_elbo():
-    net, u = food()
-    q = ap.laplace(net, u, ap.relax(net, u, step_size=0.05).z)
-    found = ap.free_energy(net, u, q, sample_size=4_000, seed=3)
-    draws = et.draw(net.model().log_joint(u), q, 4_000, seed=3)
-    np.testing.assert_allclose(found.total, -et.bounds.elbo(draws), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found.standard_error, et.bounds.standard_error(draws))
-    m, s = float(q.mean()[0, 0]), float(q.stddev()[0, 0])
-    # E_q of the quartic energy, by hand
-    hand = np.log(2 * np.pi) + ((m - 3) ** 2 + s**2) / 2
-    hand += (4 - 4 * (m**2 + s**2) + m**4 + 6 * m**2 * s**2 + 3 * s**4) / 2
-    hand -= np.log(s) + (np.log(2 * np.pi) + 1) / 2
-    terms = -draws.log_weights.numpy()[:, 0]
-    assert_mean(terms, hand, fault=0.08)
-    assert hand > 3.236757
-
-
-def test_a_point_has_no_bound():
-    net, u = food()
-    z = ap.relax(net, u, step_size=0.05).z
-    found = ap.free_energy(net, u, z)
-    m = 1.5674684
-    kept = np.log(2 * np.pi) + ((m - 3) ** 2 + (2 - m**2) ** 2) / 2
-    assert float(found.energy[0]) == pytest.approx(kept, abs=1e-7)
-    assert float(found.entropy[0]) == -np.inf and float(found.total[0]) == np.inf
-    assert float(found.energy[0]) < 3.236757  # as a bound it would exceed log p(u)
-
-
 @pytest.mark.parametrize("covariance", [None, 0.3, "laplace"])
 def test_fit_climbs_by_hebbs_rule(covariance):
     net = network(dtype="float32")
@@ -194,7 +120,7 @@ def test_fit_climbs_by_hebbs_rule(covariance):
     local = ap.local_gradients(net, x, z)
     for g, exact in zip(gradients, [*local.weights, *local.biases], strict=True):
         np.testing.assert_allclose(g, exact, rtol=1e-3, atol=1e-4)
-    kept = entropy - inner.energy(net, x, z)
+    kept = entropy - energy(net, x, z)
     np.testing.assert_allclose(found.value, kept, rtol=1e-4)
     np.testing.assert_allclose(found.elbo, found.value)
     np.testing.assert_allclose(found.surrogate, found.value)
@@ -247,15 +173,6 @@ def test_in_a_graph_a_step_too_large_gives_nan():
     objective = ap.local_objective(net, num_steps=50, step_size=1.0)
     with pytest.raises((ValueError, et.fitting.NonFiniteError)):
         et.fit(objective, num_steps=3, data=X, seed=0)
-
-
-def test_a_saddle_is_no_place_for_laplace():
-    net, _ = food()
-    u = np.full([1, 1], 6.0)
-    with says("minimum of the energy", "smallest curvature of -", "gauss_newton=True"):
-        ap.laplace(net, u, tf.zeros([1, 1], tf.float64))
-    q = ap.laplace(net, u, tf.zeros([1, 1], tf.float64), gauss_newton=True)
-    assert float(q.stddev()[0, 0]) == pytest.approx(1.0)
 
 
 def test_the_covariance_of_an_objective_is_checked():
