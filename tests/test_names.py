@@ -26,8 +26,10 @@ CONTRACT = {
     "elbo_tfp.show.plots": "use_style density images",
     "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
     "elbo_tfp.models.control": "MarkovDecisionProcess TrajectoryPosterior",
-    "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo optimism policy_family "
-    "policy_gradient sampled_elbo",
+    "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
+    "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
+    "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
+    "local_objective relax",
     "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [

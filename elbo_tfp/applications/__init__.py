@@ -1,9 +1,11 @@
 """What is it good for?
 
-Problems that the rooms solve together. `control`: acting well as inference, the policy
-gradient as a score-function gradient, and what the exact posterior gets wrong.
-`posterior_summary` says what q believes about each part of z: means, standard
-deviations and quantiles, each with its Monte Carlo error, in the parts' own space.
+Problems that the rooms solve together. Acting well is inference: `policy_gradient` is a
+score-function gradient, and `optimism` is what the exact posterior gets wrong.
+Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
+its model, `relax` its inference by local prediction errors, `local_gradients` and
+`local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
+`posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
 """
 
 from elbo_tfp.applications.control import (
@@ -14,15 +16,34 @@ from elbo_tfp.applications.control import (
     policy_gradient,
     sampled_elbo,
 )
+from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
+from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
+from elbo_tfp.applications.predictive_coding import (
+    LocalGradients,
+    Relaxation,
+    local_gradients,
+    local_objective,
+    relax,
+)
 from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
+    "FreeEnergy",
+    "Hierarchy",
+    "LocalGradients",
     "Optimism",
     "PartSummary",
+    "Relaxation",
     "SampledElbo",
+    "free_energy",
+    "hierarchy",
+    "laplace",
+    "local_gradients",
+    "local_objective",
     "optimism",
     "policy_family",
     "policy_gradient",
     "posterior_summary",
+    "relax",
     "sampled_elbo",
 ]

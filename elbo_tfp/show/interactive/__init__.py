@@ -16,6 +16,7 @@ from elbo_tfp.show.interactive.figure import (
     Slider,
     SliderFigure,
 )
+from elbo_tfp.show.interactive.food import food_size
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.tug import tug_of_war
@@ -28,6 +29,7 @@ __all__ = [
     "Mark",
     "Slider",
     "SliderFigure",
+    "food_size",
     "gaussian_elbo",
     "tug_of_war",
 ]
