@@ -30,18 +30,15 @@ def _correct(env):
 
 
 def setup(app):
-    """Let the toctree collector count first, and correct what it counted."""
-    from sphinx.environment.collectors.toctree import TocTreeCollector
+    """Let the book's collector count first, and correct what it counted."""
+    from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
-    def wrap(app, env, docnames):
-        count = TocTreeCollector.assign_section_numbers
+    count = Collector.assign_section_numbers
 
-        def assign_section_numbers(self, env):
-            rewritten = count(self, env)
-            _correct(env)
-            return rewritten
+    def assign_section_numbers(self, env):
+        rewritten = count(self, env)
+        _correct(env)
+        return rewritten
 
-        TocTreeCollector.assign_section_numbers = assign_section_numbers
-
-    app.connect("env-before-read-docs", wrap)  # others replace it too, before
+    Collector.assign_section_numbers = assign_section_numbers
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -49,7 +49,7 @@ def food_size(signal=2.0, *, mean=1.5, scale=0.3) -> SliderFigure:
         ],
         x_axis=Axis(0.0, 4.0, "size v"),
         y_axis=Axis(0.0, 2.2, "density"),
-        ruler=Axis(-10.0, 0.0, "nats"),
+        ruler=Axis(-7.0, -1.0, "nats"),
         bands=[Band("gap", "elbo", "log_evidence", "green")],
         marks=[
             Mark("log p(u)", "log_evidence", "blue"),
