@@ -11,11 +11,12 @@ one architecture compiles once, whatever its weights, objects and seeds.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.eager import context
+from tensorflow.python.eager import context, record
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from elbo_tfp.ground.canonical import canonical
@@ -47,7 +48,7 @@ class Graph(NamedTuple):
             captured: the tensors of the same name, or others in their place.
         """
         flat = (*tf.nest.flatten(arguments), *captured)
-        return _structured(self.outputs, _imported(self.definition, self.key, flat))
+        return _structured(self.outputs, _imported(self.definition, self.key, *flat))
 
 
 class Compiled:
@@ -60,7 +61,8 @@ class Compiled:
         """What the function returns for arguments like those it was traced for."""
         tf.nest.assert_same_structure(self._like, arguments)
         flat = tf.nest.flatten(arguments)
-        found = self._program.run(*flat, *self._graph.captured)
+        with record.stop_recording():  # an open tape would ask XLA for its gradient
+            found = self._program.run(*flat, *self._graph.captured)
         return _structured(self._graph.outputs, found)
 
     @property
@@ -147,6 +149,7 @@ def traced(function, *like) -> Graph:
         return [tf.convert_to_tensor(leaf) for leaf in leaves[1] if leaf is not None]
 
     specs = [spec_of(leaf) for leaf in tf.nest.flatten(like)]
+    flat = functools.partial(flat)  # TensorFlow counts retracings by code object
     concrete = tf.function(flat, autograph=False).get_concrete_function(*specs)
     found = iter(concrete.outputs)
     filled = [None if leaf is None else spec_of(next(found)) for leaf in leaves[1]]
@@ -183,13 +186,12 @@ def _runner(graph: Graph, jit_compile):
         if not context.context().has_function(f.signature.name):
             context.context().add_function_def(f)
 
-    def program(*flat):
-        return _imported(definition, key, flat)
-
+    # a partial: TensorFlow counts retracings by code object and would warn
+    program = functools.partial(_imported, definition, key)
     return tf.function(program, autograph=False, jit_compile=jit_compile or None)
 
 
-def _imported(definition, key, flat):
+def _imported(definition, key, *flat):
     _, inputs, outputs = key
     pairs = zip(inputs, flat, strict=True)
     here = tf.compat.v1.get_default_graph()

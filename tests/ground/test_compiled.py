@@ -224,3 +224,20 @@ def test_errors_of_the_function_come_through():
     with says("expected better"):
         compiled(function, X)
     assert cache.count() == 0
+
+
+def test_many_programs_make_tensorflow_log_nothing(caplog):
+    for number in range(8):
+        answer(lambda x, n=float(number): x * n, X)
+    assert "retracing" not in caplog.text
+
+
+def test_under_an_open_tape_the_answer_is_a_constant():
+    def function(x):
+        return tf.while_loop(lambda i, _: i < 3, lambda i, a: (i + 1, a * x), (0, x))[1]
+
+    with tf.GradientTape() as tape:
+        tape.watch(X)
+        got = answer(function, X)
+    np.testing.assert_allclose(got, X**4, rtol=1e-6)
+    assert tape.gradient(got, X) is None
