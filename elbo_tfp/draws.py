@@ -122,7 +122,8 @@ def lead_shape(sample_size, name="sample_size") -> tuple[int, ...]:
 
 
 def _sample_one(q, lead, seed):
-    if not (hasattr(q, "sample") and hasattr(q, "log_prob")):
+    usable = hasattr(q, "sample") and hasattr(q, "log_prob")
+    if not usable or isinstance(q, type):
         raise ValueError(
             "expected surrogate_posterior to have `sample` and `log_prob`, as TFP "
             f"distributions do; got {type(q).__name__}. An encoder must be called on x "

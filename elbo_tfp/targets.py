@@ -115,8 +115,6 @@ def call_target(fn, z):
     Raises:
         ValueError: if `fn` requires several arguments that z does not have.
     """
-    if not isinstance(z, (tuple, list, dict)):
-        return fn(z)
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
@@ -124,6 +122,13 @@ def call_target(fn, z):
     kinds, is_dict = {p.kind for p in parameters}, isinstance(z, dict)
     plain = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     required = [p.name for p in plain if p.default is p.empty]
+    if not isinstance(z, (tuple, list, dict)):
+        if len(required) > 1:
+            raise ValueError(
+                f"expected a target of one value, z; got one that requires {required}. "
+                "A q with several parts, a joint distribution, gives each its part."
+            )
+        return fn(z)
     accepted = {p.name for p in plain if p.kind is not p.POSITIONAL_ONLY}
     names = set(z if is_dict else getattr(z, "_fields", ()))
     any_name = is_dict and inspect.Parameter.VAR_KEYWORD in kinds

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import codes
-from elbo_tfp.codes import container
+from elbo_tfp.codes import container, files
 from elbo_tfp.codes.bitsback import decode_block, encode_block
 from elbo_tfp.codes.distributions import infer_num_values, prepare
 from elbo_tfp.ground import compiled as cache
@@ -98,8 +98,17 @@ def test_the_accounts_add_up(model):
 
 # one block: most changes are found before a network is asked; three: it has decoded
 @pytest.mark.parametrize("num_data,num_files", [(4, 10_000), (40, 200)])
-def test_mutated_files(model, num_data, num_files):
+def test_mutated_files(model, num_data, num_files, monkeypatch):
     good = pack(toy.data(num_data), model).data
+    # the same networks every time: they need not be traced for every file
+    made = []
+
+    def prepared(*arguments, **settings):
+        if not made:
+            made.append(prepare(*arguments, **settings))
+        return made[0]
+
+    monkeypatch.setattr(files, "prepare", prepared)
     rng, outcomes = np.random.default_rng(num_data), set()
     for _ in range(num_files):
         bad = mutated(good, rng)
