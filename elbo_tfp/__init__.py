@@ -10,10 +10,12 @@ lies below the evidence. Everything here is a small function of draws from q:
 One folder answers one question: `models` (what is p?), `families` (what may q be?),
 `bounds` (which number?), `gradients` and `fitting` (how do I climb it?), `marginals`
 (what can be integrated exactly?), `evidence` (how likely are the data?), `gaps` (how
-far below am I?), `codes` (how many bits is that?).
+far below am I?), `codes` (how many bits is that?), `applications` (what is done with a
+fitted q).
 """
 
 from elbo_tfp import (
+    applications,
     bounds,
     codes,
     convex,
@@ -28,9 +30,10 @@ from elbo_tfp import (
     models,
     show,
 )
+from elbo_tfp.applications import posterior_summary
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
-from elbo_tfp.fitting import FitResult, KLSchedule, fit, load, save
+from elbo_tfp.fitting import FitResult, KLSchedule, fit, fit_restarts, load, save
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.show import interactive, plots, show_source
 from elbo_tfp.types import Draws, Estimate
@@ -44,6 +47,7 @@ __all__ = [
     "FitResult",
     "KLSchedule",
     "LatentVariableModel",
+    "applications",
     "bounds",
     "codes",
     "convex",
@@ -53,6 +57,7 @@ __all__ = [
     "evidence",
     "families",
     "fit",
+    "fit_restarts",
     "fitting",
     "gaps",
     "gradients",
@@ -61,6 +66,7 @@ __all__ = [
     "marginals",
     "models",
     "plots",
+    "posterior_summary",
     "save",
     "show",
     "show_source",

@@ -1,4 +1,4 @@
-"""Ask a target for its log-densities, and make sure of their shapes.
+"""What a target is; its log-densities, and making sure of their shapes.
 
 A shape mistake is an error, never a smaller number: what a target returns must have
 one number per sample and datum, at this sample size and at another one.
@@ -7,17 +7,90 @@ one number per sample and datum, at this sample size and at another one.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from elbo_tfp.ground.checks import at_run_time
+from elbo_tfp.ground.checks import at_run_time, wrong
+
+
+class Target(NamedTuple):
+    """z -> log p(x, z), in the one form that the rest of the package asks."""
+
+    densities: Callable
+    """`(z, sample_ndims) -> (log p(x | z), log p(z))`, or `(log p(x, z),)`, nats."""
+    num_data: Any = None
+    """The size of the data set that shares a global latent; else None."""
+    nothing: Callable | None = None
+    """Where the global latent is the only one: from `[S]` to zeros `[S, B]`."""
+    has_parts: bool = False
+    """Whether likelihood and prior are known apart."""
+
+    def log_prob(self, z, sample_ndims=None):
+        """log p(x, z), `[S, B]`, nats."""
+        return sum(self.densities(z, sample_ndims))
+
+
+def as_target(target) -> Target:
+    """A target in one form.
+
+    Args:
+        target: a model's `log_joint(x)`, a pinned joint distribution or a function.
+
+    Raises:
+        ValueError: if it is none of these, or a pin has not the shape of its part.
+    """
+    if isinstance(target, Target):
+        return target
+    if hasattr(target, "log_parts"):
+        num_data = getattr(target, "num_data", None)
+        nothing = None if getattr(target, "has_local", True) else target.nothing
+        return Target(target.log_parts, num_data, nothing, True)
+    fn = getattr(target, "unnormalized_log_prob", target)
+    if not callable(fn):
+        raise wrong(
+            "target to be model.log_joint(x), a pinned joint distribution or a "
+            "function of z",
+            type(target).__name__,
+        )
+    _check_pins(target)
+    return Target(lambda z, _: (tf.convert_to_tensor(call_target(fn, z)),))
+
+
+def _check_pins(target):
+    """Raises ValueError if a pinned value would be repeated to fill its part."""
+    pins = getattr(target, "pins", None)
+    shapes = getattr(getattr(target, "distribution", None), "event_shape", None)
+    if not isinstance(pins, dict) or shapes is None:
+        return
+    if hasattr(shapes, "_asdict"):
+        shapes = shapes._asdict()
+    if not isinstance(shapes, dict):
+        return
+    for name, value in pins.items():
+        event = shapes.get(name)
+        if not isinstance(event, tf.TensorShape) or event.rank is None:
+            continue
+        found = tf.TensorShape(getattr(value, "shape", tf.shape(value)))
+        if found.rank is None:
+            continue
+        last = found[max(found.rank - event.rank, 0) :]
+        if found.rank < event.rank or not last.is_compatible_with(event):
+            raise wrong(
+                f"the pin of {name!r} to have the shape of that part of the joint, "
+                f"{event}",
+                f"{found}",
+                "A smaller value would be repeated and count several times. Pin all "
+                "rows, or build the joint for as many as there are.",
+            )
 
 
 def log_densities(target, z, log_q, lead) -> list[tf.Tensor]:
     """log p(x | z) and log p(z), or the one value of a bare target.
 
     Args:
-        target: a model's `log_joint(x)`, a pinned joint distribution or a function.
+        target: a `Target`.
         z: samples, a tensor or a structure.
         log_q: log q(z), `lead` + `[B]`, nats.
         lead: the leading shape of the samples.
@@ -71,24 +144,17 @@ def call_target(fn, z):
 
 def _densities(target, z, log_q, lead):
     """log p(x | z) and log p(z), or the one value of a bare target; shapes checked."""
-    if hasattr(target, "log_parts"):
-        parts = target.log_parts(z, sample_ndims=len(lead))
-        names = "log p(x | z)", "log p(z)"
-        return [
-            _same_shape(part, log_q, lead, name)
-            for part, name in zip(parts, names, strict=True)
-        ]
-    fn = getattr(target, "unnormalized_log_prob", target)
-    if not callable(fn):
-        raise ValueError(
-            "expected target to be model.log_joint(x), a pinned joint distribution or "
-            f"a function of z; got {type(target).__name__}."
-        )
     try:
-        value = tf.convert_to_tensor(call_target(fn, z))
+        densities = target.densities(z, len(lead))
     except (ValueError, tf.errors.InvalidArgumentError) as error:
+        if target.has_parts:
+            raise
         raise ValueError(_failed(error, lead)) from error
-    return [_same_shape(value, log_q, lead, "log p")]
+    names = ("log p(x | z)", "log p(z)") if len(densities) > 1 else ("log p",)
+    return [
+        _same_shape(density, log_q, lead, name)
+        for density, name in zip(densities, names, strict=True)
+    ]
 
 
 def _other_sample_size(target, z, log_q, lead):

@@ -11,8 +11,9 @@ import tempfile
 
 import numpy as np
 
+from elbo_tfp.fitting import Checkpoint, HoldOut
 from elbo_tfp.ground import files
-from tests.fitting.test_checkpoint import assert_same, kill_until_done, run
+from tests.fitting.test_checkpoint import DATA, assert_same, kill_until_done, run
 
 
 def main(kills: int = 50) -> None:
@@ -29,8 +30,12 @@ def main(kills: int = 50) -> None:
             saved = header["step"]
             print(f"kill {i + 1}: {saved} steps are safe", flush=True)
         total = saved + 75
-        resumed = run(total, checkpoint_dir=folder, resume=True, held_out_every=100)
-    assert_same(run(total, held_out_every=100), resumed)
+        resumed = run(
+            total,
+            checkpoint=Checkpoint(folder, resume=True),
+            held_out=HoldOut(DATA[:3], 100),
+        )
+    assert_same(run(total, held_out=HoldOut(DATA[:3], 100)), resumed)
     print(f"{kills} kills, {total} steps: identical to the bit")
 
 

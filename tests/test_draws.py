@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import elbo_tfp as et
 from elbo_tfp.draws import evaluate, lead_shape
-from elbo_tfp.targets import call_target
+from elbo_tfp.targets import as_target, call_target
 from tests.statistics import close, says
 
 tfd = tfp.distributions
@@ -465,7 +465,8 @@ def test_images_need_independent_pixels():
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, (), (0, 2), (2, 2.0), True, "2"])
 def test_sample_sizes_are_positive_ints(size):
-    with says("expected sample_size", "positive int", f"got {size!r}", "sample_size=1"):
+    got = repr(size) if not isinstance(size, tuple) else ""
+    with says("sample_size", "positive int", got):
         et.draw(remembered_reduce, STANDARD, size, seed=0)
 
 
@@ -647,3 +648,112 @@ def test_any_shape_dtype_and_structure(case):
     np.testing.assert_allclose(draws.log_weights, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError):
         et.draw(model.log_joint(x[np.newaxis]), q, lead, seed=0)
+
+
+# a q whose samples have no gradient
+
+
+def mixture(logits, loc=(-2.0, 2.0)):
+    return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Normal(loc, 0.5))
+
+
+BLIND = {
+    "mixture": (mixture, STANDARD.log_prob),
+    "bernoulli": (
+        lambda logits: tfd.Bernoulli(logits=logits[0], dtype=tf.float32),
+        tfd.Bernoulli(logits=0.0).log_prob,
+    ),
+    "joint": (
+        lambda logits: tfd.JointDistributionSequential([STANDARD, mixture(logits)]),
+        lambda z: STANDARD.log_prob(z[0]) + STANDARD.log_prob(z[1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("name", BLIND)
+def test_a_gradient_that_lacks_a_term_is_refused(name, mode):
+    make, target = BLIND[name]
+    logits = tf.Variable([0.3, 0.0])
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            bound = et.bounds.elbo(et.draw(target, make(logits), 8, seed=0))
+        return bound, tape.gradient(bound, logits)
+
+    if mode != "eager":
+        gradient = tf.function(gradient, jit_compile=mode == "xla", autograph=False)
+    with says("reparameterized", "leave_one_out", "stop_gradient"):
+        gradient()
+    # its value is what it was, and the score estimators are for it
+    draws = et.draw(target, make(logits), 8, seed=0)
+    close(draws.log_q, make(logits).log_prob(draws.z))
+    with tf.GradientTape() as tape:
+        found = et.gradients.leave_one_out(target, make(logits), seed=0).surrogate
+    assert tape.gradient(found, logits) is not None
+
+
+def test_the_model_s_gradient_alone_is_right_under_any_q():
+    theta = tf.Variable(0.5)
+    q = tfd.Bernoulli(logits=[0.3], dtype=tf.float32)
+    model = et.LatentVariableModel(
+        tfd.Bernoulli(logits=0.0, dtype=tf.float32),
+        lambda z: tfd.Normal(theta * z, 1.0),
+    )
+    with tf.GradientTape() as tape:
+        draws = et.draw(model.log_joint([2.0]), q, 4, seed=0)
+        bound = tf.reduce_sum(et.bounds.elbo(draws))
+    # d/d theta log N(x; theta z, 1) = (x - theta z) z
+    exact = tf.reduce_mean((2.0 - 0.5 * draws.z) * draws.z)
+    close(tape.gradient(bound, theta), exact)
+
+
+def test_a_decomposition_is_not_differentiated_under_such_a_q():
+    logits = tf.Variable([0.3])
+    q = tfd.Bernoulli(logits=logits, dtype=tf.float32)
+    model = et.LatentVariableModel(
+        tfd.Bernoulli(logits=0.0, dtype=tf.float32), lambda z: tfd.Normal(z, 1.0)
+    )
+    with tf.GradientTape() as tape:
+        found = et.bounds.decompose(model, q, [2.0], 8, seed=0).elbo
+    with says("reparameterized"):
+        tape.gradient(found, logits)
+
+
+def test_a_mixture_that_tfp_cannot_sample_says_what_to_build():
+    components = tfd.MultivariateNormalDiag(tf.zeros([2, 2]), tf.ones([2, 2]))
+    weights = tfd.Categorical(logits=[0.0, 0.0])
+    q = tfd.MixtureSameFamily(weights, components, reparameterize=True)
+    with says("can be sampled", "scalar", "tfd.Independent", "families.mixture"):
+        et.draw(components[0].log_prob, q, 3, seed=0)
+
+
+def test_a_density_that_underflows_is_named():
+    q = tfd.Dirichlet(tf.fill([30], 0.02))
+    with says("finite at samples of q", "zeros", "float32", "float64"):
+        et.draw(q.log_prob, q, 50, seed=0)
+    q = tfd.Dirichlet(tf.fill([30], np.float64(0.02)))
+    close(et.draw(q.log_prob, q, 50, seed=0).log_weights, np.zeros(50))
+    with says("1 of 1", "0 zeros", "NaN among q's parameters"):
+        et.draw(STANDARD.log_prob, tfd.Normal(np.float32(np.nan), 1.0), seed=0)
+
+
+# pins
+
+
+@pytest.mark.parametrize("value", [np.float32(0.1), np.float32([0.1])])
+def test_a_pin_must_not_be_repeated(value):
+    joint, _ = pinned()
+    q = tfd.JointDistributionNamed({"a": STANDARD, "b": tfd.LogNormal(0.0, 1.0)})
+    with says("pin of 'x'", "(3,)", f"got {value.shape}", "count several times"):
+        et.draw(joint.experimental_pin(x=value), q, 2, seed=0)
+
+
+def test_a_target_in_one_form():
+    joint, pin = pinned()
+    z = {"a": tf.constant([0.3]), "b": tf.constant([2.0])}
+    found = as_target(pin)
+    assert as_target(found) is found and found.num_data is None
+    close(found.log_prob(z), pin.unnormalized_log_prob(z))
+    parts = as_target(et.models.normal_normal().log_joint(X))
+    assert parts.has_parts and len(parts.densities(tf.zeros(5), 0)) == 2

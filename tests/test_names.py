@@ -11,14 +11,20 @@ import elbo_tfp
 
 CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
-    "gradients models plots show_source",
+    "gradients models plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
-    "normal_normal probabilistic_pca",
-    "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for",
+    "normal_normal probabilistic_pca ConditionalModel observed",
+    "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
+    "full_rank_for flow_for",
+    "elbo_tfp.applications": "PartSummary posterior_summary",
+    "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
-    "elbo_tfp.data": "digits iris mnist eight_schools two_humps",
+    "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
+    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save",
+    "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
     "elbo_tfp.show.plots": "use_style density images",
+    "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

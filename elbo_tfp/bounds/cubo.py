@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from elbo_tfp.bounds.monte_carlo import local_log_weights
 from elbo_tfp.bounds.renyi import finite_number, log_power_mean
+from elbo_tfp.ground.checks import wrong
 
 
 def cubo(draws, order=2, *, axis=0) -> tf.Tensor:
@@ -33,9 +34,10 @@ def cubo(draws, order=2, *, axis=0) -> tf.Tensor:
     log_weights = local_log_weights(draws)
     order = finite_number(order, "order")
     if order < 1:
-        raise ValueError(
-            f"expected order >= 1; got {order}. Below 1 the power mean is a lower "
-            f"bound: use renyi(draws, alpha={1 - order:g})."
+        remedy = (
+            "Below 1 the power mean is a lower bound: use "
+            f"renyi(draws, alpha={1 - order:g})."
         )
+        raise wrong("order >= 1", order, remedy)
     # CUBO_n = (1 / n) log E_q[w^n]
     return log_power_mean(log_weights, order, axis)

@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.bounds.monte_carlo import standard_error
 from elbo_tfp.draws import draw, lead_shape
+from elbo_tfp.ground.checks import wrong
 
 tfd = tfp.distributions
 
@@ -46,14 +47,16 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
         ValueError: if `model` does not know its parts, and as `draw`.
     """
     if not hasattr(model, "log_joint"):
-        raise ValueError(
-            "expected a LatentVariableModel, whose prior and likelihood are known "
-            f"apart; got {type(model).__name__}. A bare target has no decomposition."
+        raise wrong(
+            "a LatentVariableModel, whose prior and likelihood are known apart",
+            type(model).__name__,
+            "A bare target has no decomposition.",
         )
     if model.global_prior is not None:
-        raise ValueError(
-            "expected a model without a global prior, whose rate all data share; got "
-            "one. Use elbo(draw(model.log_joint(x, num_data=N), (q, q_global), ...))."
+        raise wrong(
+            "a model without a global prior, whose rate all data share",
+            "one",
+            "Use elbo(draw(model.log_joint(x, num_data=N), (q, q_global), ...)).",
         )
     draws = draw(model.log_joint(x), surrogate_posterior, sample_size, seed=seed)
     axes = tuple(range(len(lead_shape(sample_size))))

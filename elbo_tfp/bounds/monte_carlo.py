@@ -6,7 +6,7 @@ import numbers
 
 import tensorflow as tf
 
-from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.checks import number, wrong
 from elbo_tfp.types import Draws
 
 
@@ -80,10 +80,8 @@ def standard_error(draws, *, axis=0) -> tf.Tensor:
     num = tf.size(log_weights) // tf.size(deviation)
     size = tf.get_static_value(num)
     if size is not None and size < 2:
-        raise ValueError(
-            "expected at least 2 samples: the error of a single one is unknown; got "
-            f"{size}. Pass sample_size=2 or more to draw."
-        )
+        expected = "at least 2 samples: the error of a single one is unknown"
+        raise wrong(expected, size, "Pass sample_size=2 or more to draw.")
     # s / sqrt(S), with s^2 the unbiased variance (S - 1 in the denominator)
     return deviation / tf.sqrt(tf.cast(num - 1, deviation.dtype))
 
@@ -96,9 +94,11 @@ def local_log_weights(draws) -> tf.Tensor:
     """
     log_weights = _log_weights(draws)
     if isinstance(draws, Draws) and draws.num_data is not None:
-        raise ValueError(
-            "expected draws without a global latent: averaging weights of which each "
-            "datum holds a share 1 / num_data is no bound. Use elbo."
+        raise wrong(
+            "draws without a global latent",
+            f"num_data={draws.num_data}",
+            "Averaging weights of which each datum holds a share 1 / num_data is no "
+            "bound. Use elbo.",
         )
     return log_weights
 
@@ -106,10 +106,11 @@ def local_log_weights(draws) -> tf.Tensor:
 def _weighted(draws, kl_weight, free_bits, axis):
     """The objective with a factor and a floor on the rate, `[B]`, nats."""
     if not isinstance(draws, Draws) or draws.log_prior is None:
-        raise ValueError(
-            "expected draws that know log p(x | z) and log p(z) apart, since kl_weight "
-            "or free_bits was given; got a bare target or bare log-weights. Draw from "
-            "model.log_joint(x) of a LatentVariableModel."
+        raise wrong(
+            "draws that know log p(x | z) and log p(z) apart, since kl_weight or "
+            "free_bits was given",
+            "a bare target or bare log-weights",
+            "Draw from model.log_joint(x) of a LatentVariableModel.",
         )
     _check_factor(kl_weight, "kl_weight")
     _check_factor(free_bits, "free_bits")
@@ -132,20 +133,18 @@ def _log_weights(draws):
         log_weights.shape.rank,
         log_weights.shape.num_elements(),
     ):
-        raise ValueError(
-            "expected Draws or floating log-weights with a sample axis, not empty; got "
-            f"dtype {log_weights.dtype.name} and shape {log_weights.shape}."
+        raise wrong(
+            "Draws or floating log-weights with a sample axis, not empty",
+            f"dtype {log_weights.dtype.name} and shape {log_weights.shape}",
         )
     return log_weights
 
 
 def _check_factor(value, name):
-    wrong = isinstance(value, numbers.Real) and not 0 <= value < float("inf")
-    if wrong or tf.TensorShape(getattr(value, "shape", ())).rank:
-        raise ValueError(
-            f"expected {name} to be one finite number >= 0; got {value!r}."
-        )
+    outside = isinstance(value, numbers.Real) and not 0 <= value < float("inf")
+    if outside or tf.TensorShape(getattr(value, "shape", ())).rank:
+        raise wrong(f"{name} to be one finite number >= 0", repr(value))
 
 
 def _is(value, number):
-    return isinstance(value, (int, float)) and value == number
+    return isinstance(value, numbers.Real) and value == number

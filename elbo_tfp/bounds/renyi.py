@@ -7,6 +7,7 @@ import math
 import tensorflow as tf
 
 from elbo_tfp.bounds.monte_carlo import local_log_weights
+from elbo_tfp.ground.checks import wrong
 
 
 def renyi(draws, alpha, *, axis=0) -> tf.Tensor:
@@ -37,11 +38,12 @@ def renyi(draws, alpha, *, axis=0) -> tf.Tensor:
     log_weights = local_log_weights(draws)
     alpha = finite_number(alpha, "alpha")
     if alpha < 0:
-        raise ValueError(
-            f"expected alpha >= 0; got {alpha}. Below 0 the Renyi bound lies above the "
-            "evidence but its Monte Carlo estimate bounds nothing: use "
-            f"cubo(draws, order={1 - alpha:g}), and read there what it can certify."
+        remedy = (
+            "Below 0 the Renyi bound lies above the evidence but its Monte Carlo "
+            f"estimate bounds nothing: use cubo(draws, order={1 - alpha:g}), and read "
+            "there what it can certify."
         )
+        raise wrong("alpha >= 0", alpha, remedy)
     # L_alpha = 1 / (1 - alpha) log E_q[w^(1 - alpha)]
     return log_power_mean(log_weights, 1 - alpha, axis)
 
@@ -80,5 +82,5 @@ def finite_number(value, name: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected {name} to be a finite number; got {value!r}.")
+        raise wrong(f"{name} to be a finite number", repr(value))
     return number

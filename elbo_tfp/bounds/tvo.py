@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds.monte_carlo import local_log_weights
+from elbo_tfp.ground.checks import wrong
 
 
 def tvo(draws, partition, *, axis=0) -> tf.Tensor:
@@ -52,8 +53,6 @@ def _points(partition) -> np.ndarray:
         points = np.array(np.nan)
     ends = points.ndim == 1 and len(points) > 1 and points[0] == 0 and points[-1] == 1
     if not (ends and bool(np.all(np.diff(points) > 0))):
-        raise ValueError(
-            "expected partition to increase from 0 to 1, both included, such as "
-            f"[0, 0.1, 0.3, 1]; got {partition!r}."
-        )
+        what = "to increase from 0 to 1, both included, such as [0, 0.1, 0.3, 1]"
+        raise wrong(f"partition {what}", repr(partition))
     return points

@@ -7,13 +7,15 @@ one batch shape on one compile path: their last bits depend on both.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.compiled import compiled
 
 tfd = tfp.distributions
 
@@ -57,13 +59,9 @@ def prepare(
     loc, scale = _normal(model.prior, "the prior")
     step = WIDTH * scale / grid
     if not (np.isfinite(step).all() and (step > 0).all()):
-        raise ValueError(f"expected a prior of finite positive scale; got {scale}.")
+        raise wrong("a prior of finite positive scale", scale)
     dtype, shape = model.prior.dtype.as_numpy_dtype, (batch_size, *event_shape)
-    networks = model, encoder, shape, num_values, jit_compile
-    try:
-        encode, decode = _compiled(*networks)
-    except TypeError:  # a model that cannot be hashed is compiled every time
-        encode, decode = _compiled.__wrapped__(*networks)
+    encode, decode = _compiled(model, encoder, shape, num_values, jit_compile)
 
     def posterior(x):
         answer = encode(tf.constant(x.astype(dtype)))
@@ -94,29 +92,24 @@ def prepare(
     )
 
 
-@functools.lru_cache(maxsize=8)
 def _compiled(model, encoder, shape, num_values, jit_compile):
     """x -> (loc, scale) of q, and z -> table of p(x | z), as two compiled functions."""
     prior = model.prior
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
     def encode(x):
         return _normal(encoder(x), "the encoder's q")
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
     def decode(z):
         base = _pixels(model.likelihood(z), shape[1:])
         values = tf.reshape(tf.range(num_values), [-1, *[1] * base.batch_shape.rank])
         table = tf.exp(base.log_prob(tf.cast(values, base.dtype)))
         return tf.transpose(tf.reshape(table, [num_values, -1]))
 
-    # of one signature: a third of the cost of a call that looks it up
-    return (
-        encode.get_concrete_function(tf.TensorSpec(shape, prior.dtype)),
-        decode.get_concrete_function(
-            tf.TensorSpec([shape[0], *prior.event_shape], prior.dtype)
-        ),
-    )
+    inputs = shape, (shape[0], *prior.event_shape)
+    return [
+        compiled(f, tf.TensorSpec(s, prior.dtype), jit_compile=jit_compile)
+        for f, s in zip((encode, decode), inputs, strict=True)
+    ]
 
 
 def infer_num_values(model) -> int:
@@ -135,9 +128,11 @@ def infer_num_values(model) -> int:
     total = getattr(base, "total_count", None)
     if total is not None and not isinstance(base, tfd.NegativeBinomial):
         return int(np.max(total)) + 1
-    raise ValueError(
-        f"expected num_values, as {type(base).__name__} does not say how many values a "
-        "dimension of x takes. Pass num_values=V for data in 0 .. V - 1."
+    raise wrong(
+        f"num_values, as {type(base).__name__} does not say how many values a "
+        "dimension of x takes",
+        None,
+        "Pass num_values=V for data in 0 .. V - 1.",
     )
 
 
@@ -148,11 +143,11 @@ def _normal(distribution, name):
     if not isinstance(base, (tfd.Normal, tfd.MultivariateNormalDiag)) or (
         distribution.event_shape.rank != 1
     ):
-        raise ValueError(
-            f"expected {name} to be a product of normals over a vector z "
-            "(families.mean_field, tfd.MultivariateNormalDiag); got "
-            f"{type(distribution).__name__} of {type(base).__name__}. Latents are "
-            "coded one by one, so they must be independent."
+        raise wrong(
+            f"{name} to be a product of normals over a vector z "
+            "(families.mean_field, tfd.MultivariateNormalDiag)",
+            f"{type(distribution).__name__} of {type(base).__name__}",
+            "Latents are coded one by one, so they must be independent.",
         )
     loc, scale = distribution.mean(), distribution.stddev()
     if distribution.batch_shape.rank == 0:
@@ -165,10 +160,10 @@ def _pixels(likelihood, event_shape):
     base = _wraps(likelihood, "Independent")
     scalar = base is not None and base.event_shape.rank == 0
     if not scalar or likelihood.event_shape != event_shape:
-        raise ValueError(
-            "expected a likelihood whose dimensions are independent given z, "
-            f"tfd.Independent over data of shape {tuple(event_shape)}; got "
-            f"{type(likelihood).__name__} with event shape {likelihood.event_shape}."
+        raise wrong(
+            "a likelihood whose dimensions are independent given z, tfd.Independent "
+            f"over data of shape {tuple(event_shape)}",
+            f"{type(likelihood).__name__} with event shape {likelihood.event_shape}",
         )
     return base
 
@@ -197,9 +192,10 @@ def _probe(posterior, likelihood, shape, latents, grid, num_values):
     mean, scale = posterior(x)
     table = likelihood(z)
     if not all(np.isfinite(v).all() for v in (mean, scale, table)):
-        raise ValueError(
-            "expected finite networks; got NaN or infinity for fixed probe data. The "
-            "model is broken or was never trained."
+        raise wrong(
+            "finite networks",
+            "NaN or infinity for fixed probe data",
+            "The model is broken or was never trained.",
         )
     digest = hashlib.blake2b(digest_size=16)
     for array in (mean, scale, table):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import itertools
 import math
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +13,8 @@ import numpy as np
 from elbo_tfp.codes import container
 from elbo_tfp.codes.bitsback import decode_block, encode_block
 from elbo_tfp.codes.distributions import Coding, infer_num_values, prepare
+from elbo_tfp.codes.streams import blocks_of, source_of, target
+from elbo_tfp.ground.checks import wrong
 
 
 class Compressed(NamedTuple):
@@ -88,10 +87,10 @@ def compress(
     _check_settings(
         block_size=block_size, batch_size=batch_size, latent_bits=latent_bits
     )
-    blocks = _blocks(x, block_size)
+    blocks = blocks_of(x, block_size)
     first = next(blocks, None)
     if first is None:
-        raise ValueError("expected at least one datum; got none.")
+        raise wrong("at least one datum", "none")
     settings = {
         "batch_size": batch_size,
         "latent_bits": latent_bits,
@@ -106,10 +105,10 @@ def compress(
         "fingerprint": coding.fingerprint,
         "probe": [float(v) for v in coding.probe],
     }
-    with _target(path) as file:
+    with target(path) as file:
         writer = container.Writer(file, header)
         payload = initial = num_blocks = 0
-        for block in _chain(first, blocks):
+        for block in itertools.chain([first], blocks):
             coded = _coded(coding, block, first)
             writer.block(coded)
             num_blocks += 1
@@ -147,7 +146,9 @@ def decompress(source, model, encoder) -> np.ndarray:
 
 def decompress_blocks(source, model, encoder):
     """As `decompress`, one block at a time: an iterator of arrays."""
-    with _source(source) as file:
+    if isinstance(source, Compressed):
+        source = source.path if source.data is None else source.data
+    with source_of(source) as file:
         header = container.read_header(file)
         shape = tuple(header["event_shape"])
         names = ("batch_size", "latent_bits", "num_values", "jit_compile")
@@ -173,14 +174,14 @@ _PLATFORM = (
 
 def _coded(coding: Coding, x, first) -> container.Block:
     if x.shape[1:] != first.shape[1:] or x.dtype != first.dtype:
-        raise ValueError(
-            f"expected every array like the first, [*, {first.shape[1:]}] "
-            f"{first.dtype}; got {x.shape} {x.dtype}."
+        raise wrong(
+            f"every array like the first, [*, {first.shape[1:]}] {first.dtype}",
+            f"{x.shape} {x.dtype}",
         )
     if x.min() < 0 or x.max() >= coding.num_values:
-        raise ValueError(
-            f"expected data in 0 .. {coding.num_values - 1}, the support of the "
-            f"likelihood; got {x.min()} .. {x.max()}."
+        raise wrong(
+            f"data in 0 .. {coding.num_values - 1}, the support of the likelihood",
+            f"{x.min()} .. {x.max()}",
         )
     words, num_initial = encode_block(coding, x)
     again = decode_block(coding, words, num_initial, x.shape)
@@ -212,25 +213,6 @@ def _same_coding(model, encoder, shape, header, settings) -> Coding:
     raise container.OtherPlatform(_PLATFORM)
 
 
-def _blocks(x, block_size):
-    """Arrays of at most `block_size` data, integers only."""
-    for array in [x] if hasattr(x, "shape") else x:
-        array = np.asarray(array)
-        if array.dtype.kind not in "iu" or array.ndim < 2:
-            raise ValueError(
-                "expected integer data [N, ...]; got dtype "
-                f"{array.dtype} and shape {array.shape}. A density cannot be coded: "
-                "discretise the data, then x.astype('uint8')."
-            )
-        for start in range(0, len(array), block_size):
-            yield array[start : start + block_size]
-
-
-def _chain(first, rest):
-    yield first
-    yield from rest
-
-
 def _check_settings(**settings):
     limits = {"block_size": (1, 2**31), "batch_size": (1, 2**20)}
     limits["latent_bits"] = (2, 20)
@@ -238,42 +220,7 @@ def _check_settings(**settings):
         whole = hasattr(value, "__index__") and not isinstance(value, bool)
         low, high = limits[name]
         if not whole or not low <= value <= high:
-            raise ValueError(
-                f"expected {name} to be an int from {low} to {high}; got {value!r}."
-            )
-
-
-@contextlib.contextmanager
-def _target(path):
-    """A binary file that takes its name only when it is complete and on the disk."""
-    if path is None:
-        yield io.BytesIO()
-        return
-    path = Path(path)
-    handle, part = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-    )
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
-
-
-@contextlib.contextmanager
-def _source(source):
-    if isinstance(source, Compressed):
-        source = source.path if source.data is None else source.data
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        yield io.BytesIO(source)
-        return
-    with open(source, "rb") as file:
-        yield file
+            raise wrong(f"{name} to be an int from {low} to {high}", repr(value))
 
 
 def _warn_if_large(result: Compressed, num_blocks, coding: Coding, first):

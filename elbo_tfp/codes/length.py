@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from elbo_tfp import bounds
+from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.types import Draws
 
 
@@ -50,9 +51,10 @@ def code_length(
     log_weights = draws.log_weights if isinstance(draws, Draws) else draws
     log_weights = tf.convert_to_tensor(log_weights)
     if log_weights.shape.rank != 2:
-        raise ValueError(
-            "expected draws [S, B], S samples of B data; got log-weights of shape "
-            f"{log_weights.shape}. Draw with an int sample_size and a batch of data."
+        raise wrong(
+            "draws [S, B], S samples of B data",
+            f"log-weights of shape {log_weights.shape}",
+            "Draw with an int sample_size and a batch of data.",
         )
     # bits = -ELBO / log 2
     value = -bounds.elbo(log_weights) * scale
@@ -71,18 +73,15 @@ def code_length(
 
 def _per_nat(unit, num_dims) -> float:
     if unit not in ("nats", "bits", "bits_per_dim"):
-        raise ValueError(
-            f'expected unit "nats", "bits" or "bits_per_dim"; got {unit!r}.'
-        )
+        raise wrong('unit "nats", "bits" or "bits_per_dim"', repr(unit))
     if (num_dims is not None) != (unit == "bits_per_dim"):
-        raise ValueError(
-            'expected num_dims, the dimensions of one datum, with unit="bits_per_dim" '
-            f"and with no other; got unit={unit!r} and num_dims={num_dims!r}."
+        raise wrong(
+            'num_dims, the dimensions of one datum, with unit="bits_per_dim" and with '
+            "no other",
+            f"unit={unit!r} and num_dims={num_dims!r}",
         )
     if unit == "nats":
         return 1.0
     if num_dims is None:
         return 1 / math.log(2)
-    if isinstance(num_dims, bool) or not isinstance(num_dims, int) or num_dims < 1:
-        raise ValueError(f"expected num_dims to be a positive int; got {num_dims!r}.")
-    return 1 / (num_dims * math.log(2))
+    return 1 / (whole("num_dims", num_dims) * math.log(2))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.convex.logistic import GaussianBound, Problem, check_converged
+from elbo_tfp.convex.logistic import GaussianBound, Problem, check_converged, run
+from elbo_tfp.ground.checks import wrong
 
 
 def gaussian_concave(
@@ -54,24 +54,21 @@ def gaussian_concave(
         features, labels, prior_loc, prior_scale, binary=log_likelihood is None
     )
     log_likelihood = log_likelihood or _log_logistic
-    start = problem.prior_loc, tf.linalg.diag(problem.prior_scale**2)
     kind = (log_likelihood, num_nodes, mean_field)
-    _Objective(problem, *kind).check_concave(*start)
-    limits = tf.cast(tolerance, problem.x.dtype), tf.constant(max_steps)
-    bound = _compiled_newton(*kind)(problem, start, *limits)
+    _Objective(problem, *kind).check_concave(*_start(problem))
+
+    def newton(problem, tolerance, max_steps):
+        objective = _Objective(problem, *kind)
+        return _newton(objective, _start(problem), tolerance, max_steps)
+
+    bound = run(newton, problem, tolerance, max_steps)
     _Objective(problem, *kind).check_concave(bound.loc, bound.covariance)
     check_converged(bound.certificate, tolerance, bound.num_steps, "gaussian_concave")
     return bound
 
 
-@functools.lru_cache(maxsize=32)
-def _compiled_newton(log_likelihood, num_nodes, mean_field):
-    def newton(problem, start, tolerance, max_steps):
-        objective = _Objective(problem, log_likelihood, num_nodes, mean_field)
-        return _newton(objective, start, tolerance, max_steps)
-
-    # a partial: TensorFlow counts retracings by code object and would warn
-    return tf.function(functools.partial(newton), autograph=False)
+def _start(problem):
+    return problem.prior_loc, tf.linalg.diag(problem.prior_scale**2)
 
 
 class _Objective:
@@ -148,10 +145,11 @@ class _Objective:
             slope = inner.gradient(value, a)
         bend = outer.gradient(slope, a, unconnected_gradients="zero")
         if tf.executing_eagerly() and float(tf.reduce_max(bend)) > 1e-6:
-            raise ValueError(
-                "expected a log-concave likelihood; got second derivative "
-                f"{float(tf.reduce_max(bend)):.3g} > 0 at a node. The ELBO is then not "
-                "concave and has no certificate: climb it with et.fit instead."
+            raise wrong(
+                "a log-concave likelihood",
+                f"second derivative {float(tf.reduce_max(bend)):.3g} > 0 at a node",
+                "The ELBO is then not concave and has no certificate: climb it with "
+                "et.fit instead.",
             )
 
 

@@ -9,10 +9,12 @@ q, which is concave in its mean and Cholesky factor. In this order they rise:
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.compiled import compiled
 
 
 class GaussianBound(NamedTuple):
@@ -115,13 +117,12 @@ class Problem(NamedTuple):
         """Tensors from user input; ValueError if they are not what they claim."""
         x = tf.convert_to_tensor(features)
         if x.shape.rank != 2 or not x.dtype.is_floating:
-            raise ValueError(
-                "expected features [N, D] of floats; got shape "
-                f"{x.shape} and dtype {x.dtype.name}."
+            raise wrong(
+                "features [N, D] of floats", f"shape {x.shape} and dtype {x.dtype.name}"
             )
         y = tf.cast(labels, x.dtype)
         if y.shape != x.shape[:1]:
-            raise ValueError(f"expected labels {x.shape[:1]}; got shape {y.shape}.")
+            raise wrong(f"labels {x.shape[:1]}", f"shape {y.shape}")
         shape = x.shape[1:]
         loc, scale = (
             tf.broadcast_to(tf.cast(v, x.dtype), shape)
@@ -162,14 +163,6 @@ class Problem(NamedTuple):
 
 
 def _fixed_point(problem, step, tolerance, max_steps, name) -> GaussianBound:
-    loop = _compiled_loop(step)
-    bound = loop(problem, tf.cast(tolerance, problem.x.dtype), tf.constant(max_steps))
-    check_converged(bound.certificate, tolerance, bound.num_steps, name)
-    return bound
-
-
-@functools.cache
-def _compiled_loop(step):
     """Iterates `step`, each of which cannot lower the bound, until it stops rising."""
 
     def loop(problem, tolerance, max_steps):
@@ -187,29 +180,37 @@ def _compiled_loop(step):
         steps, value, loc, covariance, rise = tf.while_loop(rising, body, start)
         return GaussianBound(value, loc, covariance, rise, steps)
 
-    # a partial: TensorFlow counts retracings by code object and would warn
-    return tf.function(functools.partial(loop), autograph=False)
+    bound = run(loop, problem, tolerance, max_steps)
+    check_converged(bound.certificate, tolerance, bound.num_steps, name)
+    return bound
+
+
+def run(loop, problem, tolerance, max_steps) -> GaussianBound:
+    """`loop(problem, tolerance, max_steps)` as a graph; a graph's own part in one."""
+    tolerance = tf.cast(tolerance, problem.x.dtype)
+    arguments = problem, tolerance, tf.constant(max_steps)
+    if not tf.executing_eagerly():
+        return loop(*arguments)
+    return compiled(loop, *arguments, jit_compile=False)(*arguments)
 
 
 def check_converged(certificate, tolerance, steps, name):
     """Raises ValueError if an optimum was not reached (visible in eager mode only)."""
     if tf.executing_eagerly() and not float(certificate) < tolerance:
-        raise ValueError(
-            f"expected {name} to come within {tolerance:g} nats of its optimum; got "
-            f"{float(certificate):g} after {int(steps)} steps. Use float64, "
-            "standardise the features, or allow more max_steps."
+        raise wrong(
+            f"{name} to come within {tolerance:g} nats of its optimum",
+            f"{float(certificate):g} after {int(steps)} steps",
+            "Use float64, standardise the features, or allow more max_steps.",
         )
 
 
 def _check_values(x, y, loc, scale, binary):
     finite = all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in (x, y, loc, scale))
     if not finite or not bool(tf.reduce_all(scale > 0)):
-        raise ValueError(
-            "expected finite features, labels and prior, and prior_scale > 0; got NaN, "
-            "infinity or a scale that is not positive."
+        raise wrong(
+            "finite features, labels and prior, and prior_scale > 0",
+            "NaN, infinity or a scale that is not positive",
         )
     if binary and not bool(tf.reduce_all((y == 0) | (y == 1))):
-        raise ValueError(
-            "expected labels 0 and 1; got "
-            f"{sorted(set(y.numpy().tolist()))[:5]}. Recode -1 as 0."
-        )
+        found = sorted(set(y.numpy().tolist()))[:5]
+        raise wrong("labels 0 and 1", found, "Recode -1 as 0.")

@@ -6,17 +6,21 @@ Nothing here downloads, except `mnist`, which says so. Arrays are NumPy, float32
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
     "EightSchools",
+    "Series",
     "Split",
     "digits",
     "eight_schools",
     "iris",
     "mnist",
+    "nile",
+    "sunspots",
     "two_humps",
 ]
 
@@ -41,6 +45,15 @@ class EightSchools(NamedTuple):
     """Estimated effects, `[8]`, points."""
     sigma: np.ndarray
     """Their standard errors, `[8]`, points."""
+
+
+class Series(NamedTuple):
+    """One number a year."""
+
+    year: np.ndarray
+    """The years, `[T]`, int."""
+    y: np.ndarray
+    """The numbers, `[T]`."""
 
 
 def digits(*, test_size: int = 360, seed: int = 0, dtype="float32") -> Split:
@@ -96,6 +109,25 @@ def eight_schools(*, dtype="float32") -> EightSchools:
     return EightSchools(np.array(y, dtype), np.array(sigma, dtype))
 
 
+def nile(*, dtype="float32") -> Series:
+    """Annual flow of the Nile at Aswan, 1871 to 1970, 10^8 cubic metres, as `dtype`.
+
+    Public domain; the textbook series of Durbin and Koopman (2012), section 2.2.5,
+    whose local level model has the maximum likelihood variances 15099 (observation)
+    and 1469.1 (level). The level falls at 1899.
+    """
+    return _series("nile.csv", dtype)
+
+
+def sunspots(*, dtype="float32") -> Series:
+    """Yearly mean sunspot number, 1700 to 2008, values >= 0, as `dtype`.
+
+    Public domain, World Data Center SILSO. Cycles of about 11 years that rise faster
+    than they fall.
+    """
+    return _series("sunspots.csv", dtype)
+
+
 def two_humps(
     num: int = 1_000, *, distance: float = 3.0, seed: int = 0, dtype="float32"
 ):
@@ -110,6 +142,11 @@ def two_humps(
     rng = np.random.default_rng(seed)
     centre = np.where(rng.random(num) < 0.5, -distance, distance)
     return (centre + rng.standard_normal(num)).astype(dtype)
+
+
+def _series(name, dtype) -> Series:
+    rows = np.loadtxt(Path(__file__).with_name(name), delimiter=",", skiprows=1)
+    return Series(rows[:, 0].astype(int), rows[:, 1].astype(dtype))
 
 
 def _split(x, y, test_size, seed, dtype) -> Split:

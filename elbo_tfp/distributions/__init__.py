@@ -1,9 +1,13 @@
 """What TFP lacks: distributions of pixels and counts.
 
 They are ordinary `tfp.distributions`, as `models` and `families` use them. Values that
-cannot occur have log-probability minus infinity, never a plausible number.
+cannot occur have log-probability minus infinity, never a plausible number. The normals
+of `families` are TFP's but for the draw, which is the same eagerly and compiled; a
+`tfd.Normal` that you pass yourself draws TFP's way. `unwrap` looks into
+`tfd.Independent` and `tfd.Sample`.
 """
 
+from elbo_tfp.distributions.base import Unwrapped, unwrap
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 
-__all__ = ["BetaBinomial", "DiscretizedLogistic"]
+__all__ = ["BetaBinomial", "DiscretizedLogistic", "Unwrapped", "unwrap"]

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.ground.seeds import as_seed
+from elbo_tfp.distributions.base import Base
+from elbo_tfp.ground.seeds import uniform
 
 tfd, tfm = tfp.distributions, tfp.math
 _PROPERTIES = tfp.util.ParameterProperties
@@ -29,30 +30,15 @@ class Bernoulli(tfd.Bernoulli):
     # no __init__: TFP logs a page of warning about every subclass that has one
 
     def _log_prob(self, x):
-        return _or_impossible(is_count(1)(x), super()._log_prob(x))
+        if self.logits is None:  # made from probabilities, which may be 0 or 1
+            return _or_impossible(is_count(1)(x), super()._log_prob(x))
+        x = tf.cast(x, self.logits.dtype)
+        # x l - log(1 + exp(l)): one softplus, where TFP computes two and guards both
+        log_prob = x * self.logits - tf.math.softplus(self.logits)
+        return _or_impossible(is_count(1)(x), log_prob)
 
 
-class _Counts(tfd.Distribution):
-    """What distributions over 0 ... n share. Subclasses give `_log_prob` on them."""
-
-    def __init__(self, parameters, dtype, name):
-        super().__init__(
-            dtype=dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
-
-    def _event_shape(self):
-        return tf.TensorShape([])
-
-    def _event_shape_tensor(self):
-        return tf.constant([], tf.int32)
-
-
-class Binomial(_Counts):
+class Binomial(Base):
     """Binomial(n, sigmoid(logits)); the coefficients are a table, not gammas.
 
     Args:
@@ -63,7 +49,7 @@ class Binomial(_Counts):
     def __init__(self, total_count: int, logits, name="Binomial"):
         parameters = {"total_count": total_count, "logits": logits, "name": name}
         self.total_count, self.logits = total_count, tf.convert_to_tensor(logits)
-        super().__init__(parameters, self.logits.dtype, name)
+        super().__init__(parameters, self.logits.dtype, (), False, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
@@ -90,7 +76,7 @@ class Binomial(_Counts):
         return self._mean() * tf.math.sigmoid(-self.logits)
 
 
-class BetaBinomial(_Counts):
+class BetaBinomial(Base):
     """Binomial(n, p) with p ~ Beta of mean sigmoid(logits) and size 1 / dispersion.
 
     TFP's version subtracts log-beta functions of nearly equal size, which leaves
@@ -113,7 +99,7 @@ class BetaBinomial(_Counts):
         }
         self.total_count, self.logits = total_count, tf.convert_to_tensor(logits)
         self.dispersion = tf.maximum(tf.cast(dispersion, self.logits.dtype), 1e-6)
-        super().__init__(parameters, self.logits.dtype, name)
+        super().__init__(parameters, self.logits.dtype, (), False, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
@@ -128,7 +114,7 @@ class BetaBinomial(_Counts):
     def _sample_n(self, n, seed=None):
         p, rho = tf.math.sigmoid(self.logits), self.dispersion
         shape = tf.concat([[self.total_count, n], self.batch_shape_tensor()], 0)
-        u = tf.random.stateless_uniform(shape, as_seed(seed), dtype=self.dtype)
+        u = uniform(shape, seed, self.dtype)
 
         def one_ball(j, x):
             # after x white balls among j, the next is white with this probability
@@ -148,7 +134,7 @@ class BetaBinomial(_Counts):
         return self._mean() * tf.math.sigmoid(-self.logits) * (1 + n * rho) / (1 + rho)
 
 
-class DiscretizedLogistic(_Counts):
+class DiscretizedLogistic(Base):
     """A logistic density in unit bins around 0 ... top; the end bins take the tails.
 
     Args:
@@ -162,7 +148,7 @@ class DiscretizedLogistic(_Counts):
         self.loc = tf.convert_to_tensor(loc)
         self.scale = tf.convert_to_tensor(scale, self.loc.dtype)
         self.total_count = top
-        super().__init__(parameters, self.loc.dtype, name)
+        super().__init__(parameters, self.loc.dtype, (), False, name)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
 
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.evidence.coordinates import coordinates
+from elbo_tfp.evidence.hamiltonian import Steps, point_at, transition
 from elbo_tfp.evidence.stream import log_mean
-from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.compiled import compiled
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 _PILOT_WALKS = 16
 _WANTED, _GAIN = 0.75, 0.5
-
-
-class Steps(NamedTuple):
-    """Frozen tuning of the Hamiltonian transitions."""
-
-    size: tf.Tensor
-    """Step size per temperature and datum, `[T, B]`."""
-    scale: tf.Tensor
-    """Scale per temperature, datum and dimension, `[T, B, d]`."""
-
-
-class _Point(NamedTuple):
-    u: tf.Tensor
-    log_start: tf.Tensor
-    log_end: tf.Tensor
-    slope_start: tf.Tensor
-    slope_end: tf.Tensor
-
-    def log_density(self, beta):
-        # log f_beta = (1 - beta) log q(z) + beta log p(x, z), unless one is -inf
-        return self.log_start + beta * (self.log_end - self.log_start)
-
-    def slope(self, beta):
-        return self.slope_start + beta * (self.slope_end - self.slope_start)
 
 
 class Walks:
@@ -43,20 +23,14 @@ class Walks:
 
     Args:
         problem: a `Problem`; its `start` is q.
-        space: its `Coordinates`.
         num_temperatures: T.
         num_leapfrog_steps: of each transition.
         jit_compile: whether to compile with XLA.
     """
 
-    def __init__(self, problem, space, num_temperatures, num_leapfrog_steps, jit):
-        if num_temperatures < 2 or num_leapfrog_steps < 1:
-            raise ValueError(
-                "expected num_temperatures >= 2 and num_leapfrog_steps >= 1; got "
-                f"{num_temperatures} and {num_leapfrog_steps}."
-            )
-        self.problem, self._space, self._jit = problem, space, jit
-        self._leapfrogs = num_leapfrog_steps
+    def __init__(self, problem, num_temperatures, num_leapfrog_steps, jit_compile):
+        self.problem, self._space = problem, coordinates(problem.space)
+        self._leapfrogs, self._jit = num_leapfrog_steps, jit_compile
         # beta_t on a sigmoid from 0 to 1, dense at both ends
         ramp = np.tanh(np.linspace(-2, 2, num_temperatures + 1))
         self._beta = (ramp - ramp[0]) / (ramp[-1] - ramp[0])
@@ -69,34 +43,13 @@ class Walks:
 
     def pilot(self, seed) -> Steps:
         """Step sizes whose acceptance was near 0.75 in a run of its own."""
-        beta = tf.constant(self._beta, self._space.dtype)
-        count = len(self._beta) - 1
-        batch, size = self.problem.batch, self._space.size
-
-        @tf.function(jit_compile=self._jit, autograph=False)
-        def run(seed):
-            start_seed, seed = split_seed(seed)
-            point = self._at(self._drawn(_PILOT_WALKS, start_seed))
-            scale = self._spread(point.u)
-            step = tf.fill(batch, tf.cast(0.5 * size**-0.25, beta.dtype))
-            sizes = tf.zeros([count, *batch], beta.dtype)
-            scales = tf.ones([count, *batch, size], beta.dtype)
-
-            def body(t, point, step, scale, sizes, scales):
-                key = tf.random.fold_in(seed, t)
-                tuned = Steps(step, scale)
-                point, rate = self._transition(point, beta[t], tuned, key)
-                step *= tf.exp(_GAIN * (rate - _WANTED))
-                scale = 0.7 * scale + 0.3 * self._spread(point.u)
-                sizes = tf.tensor_scatter_nd_update(sizes, [[t]], step[tf.newaxis])
-                scales = tf.tensor_scatter_nd_update(scales, [[t]], scale[tf.newaxis])
-                return t + 1, point, step, scale, sizes, scales
-
-            state = (tf.constant(0), point, step, scale, sizes, scales)
-            *_, sizes, scales = tf.while_loop(lambda t, *_: t < count, body, state)
-            return Steps(sizes, scales)
-
-        return run(seed)
+        arguments = as_seed(seed), self.problem.data
+        run = compiled(
+            lambda seed, data: self._on(data)._tuned(seed),
+            *arguments,
+            jit_compile=self._jit,
+        )
+        return run(*arguments)
 
     def run(self, steps, sample_size, chunk_size, seed, posterior_sample=None):
         """The mean weight of walks from q, or back to q from the posterior.
@@ -107,13 +60,20 @@ class Walks:
         Raises:
             ValueError: if hardly any proposal is accepted for some datum.
         """
-        begin = None if posterior_sample is None else self._exact(posterior_sample)
+        back = posterior_sample is not None
+        begin = (self._exact(posterior_sample),) if back else ()
+
+        def walk(seed, size, data, steps, *begin):
+            return self._on(data)._walk(steps, size, seed, *begin)
+
         mean, rate = log_mean(
-            lambda seed, size: self._walk(steps, size, seed, begin),
+            walk,
+            tf.TensorSpec(self.problem.batch, self._space.dtype),
             sample_size,
             chunk_size,
             seed,
             self._jit,
+            arguments=(self.problem.data, steps, *begin),
         )
         rate = rate.numpy()
         if np.any(rate < 0.01):
@@ -126,7 +86,35 @@ class Walks:
             )
         return mean
 
-    def _walk(self, steps, size, seed, begin):
+    def _on(self, data):
+        """The same walks with data that are arguments of a program."""
+        walks = copy.copy(self)
+        walks.problem = self.problem.on(data)
+        return walks
+
+    def _tuned(self, seed) -> Steps:
+        beta = tf.constant(self._beta, self._space.dtype)
+        count, shape = len(self._beta) - 1, [*self.problem.batch, self._space.size]
+        start_seed, seed = split_seed(seed)
+        point = self._at(self._drawn(_PILOT_WALKS, start_seed))
+        step = tf.fill(shape[:-1], tf.cast(0.5 * shape[-1] ** -0.25, beta.dtype))
+        sizes = tf.zeros([count, *shape[:-1]], beta.dtype)
+        scales = tf.ones([count, *shape], beta.dtype)
+
+        def body(t, point, step, scale, sizes, scales):
+            key, tuned = tf.random.fold_in(seed, t), Steps(step, scale)
+            point, rate = self._transition(point, beta[t], tuned, key)
+            step *= tf.exp(_GAIN * (rate - _WANTED))
+            scale = 0.7 * scale + 0.3 * _spread(point.u)
+            sizes = tf.tensor_scatter_nd_update(sizes, [[t]], step[tf.newaxis])
+            scales = tf.tensor_scatter_nd_update(scales, [[t]], scale[tf.newaxis])
+            return t + 1, point, step, scale, sizes, scales
+
+        state = (tf.constant(0), point, step, _spread(point.u), sizes, scales)
+        *_, sizes, scales = tf.while_loop(lambda t, *_: t < count, body, state)
+        return Steps(sizes, scales)
+
+    def _walk(self, steps, size, seed, begin=None):
         """Log-weights `[size, B]` and the acceptance rate `[B]`."""
         beta = tf.constant(self._beta, self._space.dtype)
         last = len(self._beta) - 1
@@ -160,43 +148,10 @@ class Walks:
         return log_weight, rate / (last - 1)
 
     def _transition(self, point, beta, tuned, seed):
-        """One Hamiltonian step that leaves f_beta invariant, and its acceptance."""
-        momentum_seed, step_seed, accept_seed = tf.unstack(tf.random.split(seed, 3))
-        shape, dtype = tf.shape(point.u), point.u.dtype
-        momentum = tf.random.stateless_normal(shape, momentum_seed, dtype=dtype)
-        spread = tf.random.stateless_uniform([], step_seed, 0.8, 1.2, dtype=dtype)
-        step = (spread * tuned.size)[..., tf.newaxis] * tuned.scale
-
-        def leap(i, new, momentum):
-            momentum += 0.5 * step * new.slope(beta)
-            new = self._at(new.u + step * momentum)
-            return i + 1, new, momentum + 0.5 * step * new.slope(beta)
-
-        _, new, end = tf.while_loop(
-            lambda i, *_: i < self._leapfrogs, leap, (tf.constant(0), point, momentum)
-        )
-        # accept with probability min(1, f(u') N(v') / f(u) N(v))
-        energy = 0.5 * tf.reduce_sum(tf.square(end) - tf.square(momentum), -1)
-        log_ratio = new.log_density(beta) - point.log_density(beta) - energy
-        never = tf.constant(-np.inf, dtype)
-        log_ratio = tf.where(tf.math.is_nan(log_ratio), never, log_ratio)
-        draw = tf.random.stateless_uniform(
-            tf.shape(log_ratio), accept_seed, dtype=dtype
-        )
-        moved = tf.math.log(draw) < log_ratio
-        point = _chosen(moved, new, point)
-        return point, tf.reduce_mean(tf.minimum(tf.exp(log_ratio), 1.0), 0)
+        return transition(self._at, point, beta, tuned, self._leapfrogs, seed)
 
     def _at(self, u):
-        """Both log-densities at u, with their gradients."""
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(u)
-            z, log_dz = self._space.to_z(u)
-            log_start = self.problem.start.log_prob(z) + log_dz
-            log_end = self.problem.log_joint(z) + log_dz
-        slopes = [tape.gradient(v, u) for v in (log_start, log_end)]
-        slopes = [tf.zeros_like(u) if s is None else s for s in slopes]
-        return _Point(u, log_start, log_end, *slopes)
+        return point_at(u, self.problem, self._space)
 
     def _drawn(self, size, seed):
         u = self._space.to_u(self.problem.start.sample(size, seed=seed))
@@ -206,23 +161,13 @@ class Walks:
         u = self._space.to_u(posterior_sample)
         shape = [*self.problem.batch, self._space.size]
         if not u.shape.is_compatible_with(shape):
-            raise ValueError(
-                "expected posterior_sample to be one draw per datum, batch shape "
-                f"{self.problem.batch}; got coordinates of shape {u.shape}, not "
-                f"{shape}."
+            raise wrong(
+                "posterior_sample to be one draw per datum, batch shape "
+                f"{self.problem.batch}",
+                f"coordinates of shape {u.shape}, not {shape}",
             )
         return u
 
-    def _spread(self, u):
-        return tf.math.reduce_std(u, 0) + tf.cast(1e-6, u.dtype)
 
-
-def _chosen(moved, new, old):
-    """`new` where `moved`, else `old`; gradients have one dimension more."""
-    rows = moved[..., tf.newaxis]
-    return _Point(
-        *(
-            tf.where(rows if n.shape.rank > moved.shape.rank else moved, n, o)
-            for n, o in zip(new, old, strict=True)
-        )
-    )
+def _spread(u):
+    return tf.math.reduce_std(u, 0) + tf.cast(1e-6, u.dtype)

@@ -1,34 +1,43 @@
-"""What is integrated: a target, where to start, and unconstrained coordinates."""
+"""What is integrated: log p(x, z) at given data, and where to start."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.draws import draw
-from elbo_tfp.families.joint import _bijector
-from elbo_tfp.fitting import cache
+from elbo_tfp.evidence.starts import Pair, Plate, Repeated, quick
+from elbo_tfp.ground import structures
+from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import as_seed
 from elbo_tfp.models.target import event_shape_of
 from elbo_tfp.targets import call_target
 
-tfb, tfd = tfp.bijectors, tfp.distributions
-_ROWS = 4_096
+tfd = tfp.distributions
+_ROWS = {"CPU": 4_096, "GPU": 180_000}
 
 
 class Problem(NamedTuple):
     """log p(x, z) for a batch of data, and a distribution to start from."""
 
-    target: Any
-    """z -> log p(x, z), `[S, B]`, in a form that `draw` takes."""
+    target_of: Callable
+    """Data -> the target z -> log p(x, z), `[S, B]`, in a form that `draw` takes."""
+    data: Any
+    """The data, a tensor or a structure of them; an empty tuple if the target holds
+    them itself. They are an argument of every compiled program."""
     start: Any
     """A distribution over z of batch shape B; None if there is none."""
     space: Any
     """A distribution with the support and event shape of z; None if unknown."""
     batch: tuple
     """B."""
+    dtype: Any
+    """Of log-densities; None if there is no start."""
+    shared: bool = False
+    """Whether z is the list [w, all local z] of a model with a global latent w."""
 
     @classmethod
     def of(cls, model, x, surrogate_posterior):
@@ -36,225 +45,131 @@ class Problem(NamedTuple):
         if hasattr(model, "log_joint"):
             return _of_model(model, x, surrogate_posterior)
         if x is not None:
-            raise ValueError(
-                "expected x=None with a target that holds its data; got an x and a "
-                f"{type(model).__name__}. Pass a LatentVariableModel with x."
+            raise wrong(
+                "x=None with a target that holds its data",
+                f"an x and a {type(model).__name__}",
+                "Pass a LatentVariableModel with x.",
             )
         if hasattr(model, "log_parts"):
             return _of_model(model.model, model.x, surrogate_posterior)
-        batch = ()
+        batch, dtype = (), None
         if surrogate_posterior is not None:
             z = surrogate_posterior.sample(2, seed=(0, 0))
-            batch = tuple(surrogate_posterior.log_prob(z).shape[1:])
+            log_q = surrogate_posterior.log_prob(z)
+            batch, dtype = tuple(log_q.shape[1:]), log_q.dtype
         pinned = hasattr(model, "experimental_default_event_space_bijector")
         space = model if pinned else surrogate_posterior
-        return cls(model, surrogate_posterior, space, batch)
+        return cls(lambda _: model, (), surrogate_posterior, space, batch, dtype)
+
+    @property
+    def target(self):
+        """The target at the data."""
+        return self.target_of(self.data)
+
+    def on(self, data) -> Problem:
+        """The same with other data, such as the argument of a program."""
+        target = self.target_of(data)
+        return self._replace(target_of=lambda _: target, data=data)
 
     def log_joint(self, z):
         """log p(x, z), `[S, B]`, nats."""
-        if hasattr(self.target, "log_parts"):
-            return self.target(z)
-        return call_target(
-            getattr(self.target, "unnormalized_log_prob", self.target), z
-        )
+        target = self.target
+        if hasattr(target, "log_parts"):
+            return target(z)
+        return call_target(getattr(target, "unnormalized_log_prob", target), z)
 
     def require_start(self, method):
         """Raises ValueError if there is nothing to draw from."""
         if self.start is None:
-            raise ValueError(
-                f"expected surrogate_posterior with method={method} and a bare target, "
-                "which knows no prior to draw from; got None."
+            raise wrong(
+                f'surrogate_posterior with method="{method}" and a bare target, which '
+                "knows no prior to draw from",
+                None,
             )
 
     def weigher(self, jit_compile):
-        """A function that makes log-weights, its arguments, and a place for programs.
+        """A function `(seed, size, data) -> (log-weights [size, B], None)`."""
+        start = self.start
+        if tf.nest.flatten(self.data):
+            start = quick(start, jit_compile)
 
-        Where model and q can be told apart from the data, both x and q are arguments,
-        so that another call on the same model compiles nothing.
-        """
-        start, model = self.start, getattr(self.target, "model", None)
-        from_prior = isinstance(start, Repeated)
-        passed = isinstance(start, tf.__internal__.CompositeTensor)
-        if model is None or not (from_prior or passed):
-            return self._log_weights, (), None
+        def log_weights(seed, size, data):
+            target = self.target_of(data)
+            return draw(target, start, size, seed=seed).log_weights, None
 
-        def log_weights(seed, size, x, *q):
-            begin = _quick(q[0], jit_compile) if q else start
-            problem = self._replace(target=model.log_joint(x), start=begin)
-            return problem._log_weights(seed, size)
-
-        arguments = (self.target.x,) if from_prior else (self.target.x, start)
-        # the prior is built into the program, a q is not: two programs
-        programs = _programs(model, self.batch).setdefault(from_prior, {})
-        return log_weights, arguments, programs
-
-    def _log_weights(self, seed, size):
-        return draw(self.target, self.start, size, seed=seed).log_weights, None
+        return log_weights
 
     def chunk(self, sample_size, chunk_size):
-        """How many draws to hold at once."""
-        count = tf.TensorShape(self.batch).num_elements()
-        chosen = chunk_size or max(1, _ROWS // max(count, 1))
-        return min(int(chosen), int(sample_size))
-
-
-class _QuickNormals:
-    """Independent normals whose noise comes from Threefry.
-
-    Compiled for a CPU, TensorFlow's default generator takes three to four times as
-    long, and drawing is half of the work. Threefry has no kernel outside XLA.
-    """
-
-    def __init__(self, distribution):
-        self._distribution, self.log_prob = distribution, distribution.log_prob
-
-    def sample(self, sample_shape, *, seed):
-        """Draws `sample_shape` + batch + event."""
-        base = self._distribution.distribution
-        loc, scale = base.loc, base.scale
-        batch = tf.broadcast_dynamic_shape(tf.shape(loc), tf.shape(scale))
-        static = tf.broadcast_static_shape(loc.shape, scale.shape)
-        shape = tf.concat([sample_shape, batch], 0)
-        noise = tf.random.stateless_normal(
-            shape, as_seed(seed), dtype=loc.dtype, alg="threefry"
-        )
-        return loc + scale * tf.ensure_shape(noise, [*sample_shape, *static])
-
-
-def _quick(q, jit_compile):
-    plain = isinstance(q, tfd.Independent) and isinstance(q.distribution, tfd.Normal)
-    return _QuickNormals(q) if plain and jit_compile else q
-
-
-class Repeated:
-    """A distribution of scalar batch shape, one independent copy per datum."""
-
-    def __init__(self, distribution, batch):
-        self._distribution, self._batch = distribution, batch
-
-    def sample(self, sample_shape=(), *, seed):
-        """Draws `sample_shape + B`."""
-        shape = tf.TensorShape(sample_shape).as_list()
-        return self._distribution.sample([*shape, *self._batch], seed=as_seed(seed))
-
-    def log_prob(self, z):
-        """Log-density, nats."""
-        return self._distribution.log_prob(z)
-
-
-class Coordinates:
-    """z <-> u, a vector in R^d: the bijector of z's support, flattened.
-
-    Args:
-        bijector: from R^d-shaped parts onto the support of z.
-        event_shape: of z, a shape or a structure of shapes.
-        dtype: floating.
-    """
-
-    def __init__(self, bijector, event_shape, dtype):
-        self._bijector, self.dtype = bijector, dtype
-        self._event_shape = event_shape
-        self._raw_shape = bijector.inverse_event_shape(event_shape)
-        self._shapes = tf.nest.flatten(self._raw_shape)
-        self._sizes = [s.num_elements() for s in self._shapes]
-        self.size = sum(self._sizes)
-
-    def to_z(self, u):
-        """z and log |dz / du|."""
-        parts = [
-            tf.reshape(p, tf.concat([tf.shape(p)[:-1], s], 0))
-            for p, s in zip(tf.split(u, self._sizes, -1), self._shapes, strict=True)
-        ]
-        parts = [
-            tf.ensure_shape(p, u.shape[:-1] + s)
-            for p, s in zip(parts, self._shapes, strict=True)
-        ]
-        raw = tf.nest.pack_sequence_as(self._raw_shape, parts)
-        log_det = self._bijector.forward_log_det_jacobian(raw, _ranks(self._raw_shape))
-        return self._bijector.forward(raw), log_det
-
-    def to_u(self, z):
-        """The coordinates of z, `[..., d]`."""
-        z = tf.nest.map_structure(
-            lambda t: tf.identity(tf.convert_to_tensor(t, self.dtype)), z
-        )
-        rows = []
-        raw = tf.nest.flatten(self._bijector.inverse(z))
-        for part, shape in zip(raw, self._shapes, strict=True):
-            lead = tf.shape(part)[: part.shape.rank - shape.rank]
-            flat = tf.reshape(part, tf.concat([lead, [shape.num_elements()]], 0))
-            rank = part.shape.rank - shape.rank
-            rows.append(
-                tf.ensure_shape(flat, part.shape[:rank] + [shape.num_elements()])
-            )
-        return tf.concat(rows, -1)
-
-
-def coordinates(problem) -> Coordinates:
-    """Unconstrained coordinates of a problem's latents.
-
-    Raises:
-        ValueError: if nothing says what z looks like, or a part is discrete.
-    """
-    space = problem.space
-    if space is None or not hasattr(space, "event_shape"):
-        raise ValueError(
-            "expected to know the shape and support of z; got a bare target and "
-            f"surrogate_posterior of type {type(space).__name__}. Pass a "
-            "LatentVariableModel, a pinned joint distribution, or a surrogate "
-            "posterior that is a TFP distribution or a family."
-        )
-    dtypes = set(tf.nest.flatten(space.dtype))
-    if len(dtypes) > 1 or not next(iter(dtypes)).is_floating:
-        raise ValueError(
-            "expected latents of one floating dtype; got "
-            f"{tf.nest.flatten(space.dtype)}. Sum a discrete latent out first: "
-            "marginals.enumerate_discrete."
-        )
-    return Coordinates(_support_map(space), space.event_shape, dtypes.pop())
-
-
-def _support_map(space):
-    if hasattr(space, "sample_distributions") or hasattr(space, "pins"):
-        return _bijector(space)
-    found = getattr(space, "experimental_default_event_space_bijector", None)
-    bijector = found() if found is not None else None
-    return tfb.Identity() if bijector is None else bijector
+        """How many draws to hold at once; a GPU likes more of them."""
+        if chunk_size is None:
+            kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+            count = tf.TensorShape(self.batch).num_elements()
+            chunk_size = max(1, _ROWS[kind] // max(count, 1))
+        return min(whole("chunk_size", chunk_size), sample_size)
 
 
 def _of_model(model, x, surrogate_posterior):
     if x is None:
-        raise ValueError("expected x, the data, with a LatentVariableModel; got None.")
+        raise wrong("x, the data, with a LatentVariableModel", None)
     if model.global_prior is not None:
-        raise ValueError(
-            "expected a model without a global prior: with one, data are dependent and "
-            "log p(x) is one number for all of them. Make the shared latent a part of "
-            "z and all data one event of x."
+        return _of_shared(model, x, surrogate_posterior)
+    data = model.log_joint(x).x
+    prior = prior_at(model, data)
+    z = prior.sample(seed=as_seed(0))
+    if tf.is_tensor(data):
+        event = event_shape_of(model.likelihood(z))
+        batch = tuple(data.shape[: data.shape.rank - event.rank])
+    else:
+        batch = (structures.batch_size(data),)
+    own = max(s.rank or 0 for s in tf.nest.flatten(prior.batch_shape))
+    start = surrogate_posterior or (prior if own else Repeated(prior, batch))
+    dtype = prior.log_prob(z).dtype
+    return Problem(model.log_joint, data, start, prior, batch, dtype)
+
+
+def prior_at(model, data):
+    """The prior of z at these data: under a condition each row may have its own."""
+    at = getattr(model, "prior_at", None)
+    return model.prior if at is None else at(data)
+
+
+def _of_shared(model, x, surrogate_posterior):
+    """One problem for all data: z is the list [w, all local z], and B is empty."""
+    x = structures.as_data(x, "x")
+    num = structures.batch_size(x, "x")
+    data = model.log_joint(x, num_data=num).x
+    local = getattr(model, "has_local", True)
+    space = _joint_prior(model, num) if local else model.global_prior
+    start = surrogate_posterior
+    if start is None:
+        start = space
+    elif local:
+        start = Pair.of(start)
+
+    def target_of(data):
+        target = model.log_joint(data, num_data=num)
+
+        def log_joint(parts):
+            w, z = parts if local else (parts, None)
+            # log p(w) + sum_n log p(z_n) p(x_n | z_n, w): each datum has 1/N of w's
+            return tf.reduce_sum(target((z, w)), -1)
+
+        return log_joint
+
+    dtype = space.log_prob(space.sample(seed=as_seed(0))).dtype
+    return Problem(target_of, data, start, space, (), dtype, shared=local)
+
+
+def _joint_prior(model, num):
+    """p(w) prod_n p(z_n) over [w, all z], or with p(z_n | w)."""
+    shared = getattr(model.global_prior, "current", model.global_prior)
+    if getattr(model, "prior_needs_global", False):
+        return Plate(shared, model.local_prior, num)
+    prior = getattr(model.prior, "current", model.prior)
+    if not isinstance(prior, tfd.Distribution) or prior.batch_shape.rank:
+        raise wrong(
+            "one TFP distribution as the prior of z in a model with a global prior, "
+            "whose evidence is one number for all data",
+            prior,
         )
-    target, prior = model.log_joint(x), model.prior
-    event = event_shape_of(model.likelihood(prior.sample(seed=as_seed(0))))
-    batch = tuple(target.x.shape[: target.x.shape.rank - event.rank])
-    start = surrogate_posterior or Repeated(prior, batch)
-    return Problem(target, start, prior, batch)
-
-
-def _programs(model, batch):
-    """The programs that were compiled for a model as it is now; they die with it."""
-    refers = cache._referenced(model._likelihood) + cache._referenced(model._prior)
-    key = (batch, *map(cache._identity, [model._prior, *refers]))
-    store = model.__dict__.setdefault("_evidence_programs", {})
-    return kept(store, key, lambda: (refers, {}), most=8)[1]
-
-
-def kept(store, key, make, most=32):
-    """`store[key]`, made if it is not there; the oldest entries make room for it."""
-    if key not in store:
-        made = make()
-        while len(store) >= most:
-            store.pop(next(iter(store)))
-        store[key] = made
-    return store[key]
-
-
-def _ranks(shapes):
-    return tf.nest.map_structure(lambda s: s.rank, shapes)
+    return tfd.JointDistributionSequential([shared, tfd.Sample(prior, num)])

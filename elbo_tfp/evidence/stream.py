@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.evidence.problem import kept
+from elbo_tfp.ground.compiled import compiled
 from elbo_tfp.ground.seeds import fold_in
 
 
@@ -24,26 +24,25 @@ class Mean(NamedTuple):
 
 def log_mean(
     log_weights,
+    like,
     sample_size,
     chunk_size,
     seed,
     jit_compile=True,
     *,
     arguments=(),
-    programs=None,
 ):
     """Averages weights in constant memory.
 
     Args:
         log_weights: a function `(seed, size, *arguments) -> (log-weights [size, B],
-            aside)`, where `aside` is a tensor to be averaged over chunks, or None.
+            aside)`, where `aside` is `[B]`, to be averaged over chunks, or None.
+        like: the `tf.TensorSpec` of one row of log-weights, `[B]`.
         sample_size: K.
         chunk_size: how many weights are made at once; the last chunk is cut.
         seed: stateless; chunk number i uses `fold_in(seed, i)`.
         jit_compile: whether to compile with XLA.
-        arguments: what may differ between calls of one compiled program: tensors and
-            distributions that TFP can pass as such.
-        programs: a dict to keep the program in, or None.
+        arguments: tensors, or structures of them, that one compiled program serves.
 
     Returns:
         A `Mean`, and the average of `aside`.
@@ -51,51 +50,28 @@ def log_mean(
     Raises:
         ValueError: if a log-weight is NaN or plus infinity.
     """
-
-    def make():
-        program = _program(log_weights, sample_size, chunk_size)
-        return tf.function(program, jit_compile=jit_compile, autograph=False)
-
-    programs = {} if programs is None else programs
-    run = kept(programs, (sample_size, chunk_size, jit_compile), make)
-    top, first, second, aside = run(seed, *arguments)
-    return _finished(top, first, second, sample_size), aside
-
-
-def _program(log_weights, sample_size, chunk_size):
-    """(seed, *arguments) -> the sums that `_finished` needs, and the mean aside."""
     chunks = -(-sample_size // chunk_size)
+    lowest = tf.constant(-np.inf, like.dtype)
 
-    def one(number, seed, *arguments):
-        found, aside = log_weights(fold_in(seed, number), chunk_size, *arguments)
-        kept = number * chunk_size + tf.range(chunk_size) < sample_size
-        kept = tf.reshape(kept, [-1, *[1] * (found.shape.rank - 1)])
-        lowest = tf.constant(-np.inf, found.dtype)
-        aside = tf.zeros([], found.dtype) if aside is None else aside
-        return tf.where(kept, found, lowest), aside
-
-    def start(seed, *arguments):
-        def traced(number):
-            return one(number, seed, *arguments)
-
-        traced = tf.function(traced, autograph=False)
-        shapes = traced.get_concrete_function(tf.TensorSpec([], tf.int32))
-        found, aside = shapes.structured_outputs
-        zero = tf.zeros(found.shape[1:], found.dtype)
-        return zero - np.inf, zero, zero, tf.zeros(aside.shape, aside.dtype)
-
-    def run(seed, *arguments):
+    def program(seed, *arguments):
         def body(number, top, first, second, total):
-            found, aside = one(number, seed, *arguments)
-            return number + 1, *_merged(top, first, second, found), total + aside
+            found, aside = log_weights(fold_in(seed, number), chunk_size, *arguments)
+            found = tf.ensure_shape(found, [chunk_size, *like.shape])
+            own = number * chunk_size + tf.range(chunk_size) < sample_size
+            own = tf.reshape(own, [-1, *[1] * like.shape.rank])
+            sums = _merged(top, first, second, tf.where(own, found, lowest))
+            return number + 1, *sums, total + (zero if aside is None else aside)
 
-        state = (tf.constant(0), *start(seed, *arguments))
+        zero = tf.zeros(like.shape, like.dtype)
+        state = (tf.constant(0), zero + lowest, zero, zero, zero)
         *_, top, first, second, total = tf.while_loop(
             lambda number, *_: number < chunks, body, state
         )
         return top, first, second, total / chunks
 
-    return run
+    run = compiled(program, seed, *arguments, jit_compile=jit_compile)
+    *sums, aside = run(seed, *arguments)
+    return _finished(*sums, sample_size), aside
 
 
 def _merged(top, first, second, found):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
+from elbo_tfp.distributions.base import Base
 from elbo_tfp.ground.seeds import as_seed, split_seed
-
-tfd = tfp.distributions
 
 _NUMBERS_PER_CHUNK = 2**21
 """How many coordinates of z one chunk of data may be compared with at once."""
@@ -51,7 +49,7 @@ def aggregated_posterior(encoder, x) -> EncodedMixture:
     return EncodedMixture(encoder, lambda: x, name="AggregatedPosterior")
 
 
-class EncodedMixture(tfd.Distribution):
+class EncodedMixture(Base):
     """1/K sum_k q(z | u_k), with equal weights, for inputs u read afresh.
 
     Args:
@@ -64,15 +62,8 @@ class EncodedMixture(tfd.Distribution):
         q = _one_per_row(encoder, inputs())
         # a function, since TensorFlow would look for variables in a tuple
         self._encode, self._inputs = lambda x: encoder(x), inputs
-        self._event = q.event_shape
-        super().__init__(
-            dtype=q.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters={"encoder": self._encode, "inputs": inputs, "name": name},
-            name=name,
-        )
+        parameters = {"encoder": self._encode, "inputs": inputs, "name": name}
+        super().__init__(parameters, q.dtype, q.event_shape, False, name)
 
     def _batch_shape(self):
         return tf.TensorShape([])
@@ -80,18 +71,14 @@ class EncodedMixture(tfd.Distribution):
     def _batch_shape_tensor(self):
         return tf.constant([], tf.int32)
 
-    def _event_shape(self):
-        return self._event
-
-    def _event_shape_tensor(self):
-        return tf.constant(self._event.as_list(), tf.int32)
-
     def _sample_n(self, n, seed):
         which, noise = split_seed(as_seed(seed))
         static, inputs = tf.get_static_value(n), self._inputs()
         shape, size = [n if static is None else int(static)], inputs.shape[0]
         # k ~ uniform, z ~ q(z | u_k)
-        k = tf.random.stateless_uniform(shape, which, maxval=size, dtype=tf.int32)
+        k = tf.random.stateless_uniform(
+            shape, which, maxval=size, dtype=tf.int32, alg="philox"
+        )
         return self._encode(tf.gather(inputs, k)).sample(seed=noise)
 
     def _log_prob(self, z):

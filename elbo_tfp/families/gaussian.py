@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.distributions import normal
 from elbo_tfp.families.base import Family, positive, raw_of_positive
 
 tfd = tfp.distributions
@@ -41,6 +42,9 @@ def full_rank(
 ) -> Family:
     """N(loc, L L'), L lower triangular with a positive diagonal.
 
+    The entries beside the diagonal are trained in units of their row's diagonal, so
+    that one learning rate suits dimensions of any size.
+
     Args, returns and errors as `mean_field`; D + D (D + 1) / 2 parameters per member.
     """
     loc, raw_scale = _start(event_size, loc, scale, dtype)
@@ -48,8 +52,9 @@ def full_rank(
 
     def build(parameters):
         mean, raw, rest = tf.split(parameters, [event_size, event_size, -1], -1)
-        tril = _strictly_lower(rest, event_size) + tf.linalg.diag(positive(raw))
-        return tfd.MultivariateNormalTriL(mean, scale_tril=tril)
+        # L = diag(s) (I + N), N strictly lower triangular
+        tril = scaled_tril(positive(raw), rest, event_size)
+        return normal.MultivariateNormalTriL(mean, scale_tril=tril)
 
     start = tf.concat([loc, raw_scale, below], -1)
     return Family(build, start, batch_shape=batch_shape, seed=seed, name="full_rank")
@@ -67,6 +72,8 @@ def low_rank(
 ) -> Family:
     """N(loc, diag(scale^2) + U U') with U of shape `[D, rank]`.
 
+    The rows of U are trained in units of `scale`.
+
     Args, returns and errors as `mean_field`; (2 + rank) D parameters per member. With
     `seed=None` U starts at 0, where its gradient vanishes: pass a seed.
     """
@@ -80,10 +87,10 @@ def low_rank(
         factor = tf.ensure_shape(
             tf.reshape(factor, shape), [*factor.shape[:-1], event_size, rank]
         )
-        # covariance = diag(scale^2) + U U'
-        return tfd.MultivariateNormalDiagPlusLowRankCovariance(
-            mean, tf.square(positive(raw)), factor
-        )
+        scale = positive(raw)
+        # covariance = diag(scale^2) + U U', U = diag(scale) V
+        factor *= scale[..., tf.newaxis]
+        return normal.MultivariateNormalLowRank(mean, tf.square(scale), factor)
 
     start = tf.concat([loc, raw_scale, tf.zeros([event_size * rank], dtype)], -1)
     return Family(build, start, batch_shape=batch_shape, seed=seed, name="low_rank")
@@ -91,16 +98,18 @@ def low_rank(
 
 def _mean_field(parameters):
     loc, raw = tf.split(parameters, 2, -1)
-    return tfd.Independent(tfd.Normal(loc, positive(raw)), 1)
+    return tfd.Independent(normal.Normal(loc, positive(raw)), 1)
 
 
-def _strictly_lower(entries, size):
+def scaled_tril(scale, below, size):
+    """diag(scale) (I + N), N strictly lower triangular with the entries `below`."""
     if size == 1:
-        return tf.zeros([*entries.shape[:-1], 1, 1], entries.dtype)
+        return scale[..., tf.newaxis]
     # fill_triangular gives [size - 1, size - 1]; shift it one row down
-    inner = tfp.math.fill_triangular(entries)
+    inner = tfp.math.fill_triangular(below)
     pad = [[0, 0]] * (inner.shape.rank - 2)
-    return tf.pad(inner, [*pad, [1, 0], [0, 1]])
+    unit = tf.pad(inner, [*pad, [1, 0], [0, 1]]) + tf.eye(size, dtype=below.dtype)
+    return scale[..., tf.newaxis] * unit
 
 
 def _start(event_size, loc, scale, dtype):

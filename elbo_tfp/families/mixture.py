@@ -7,9 +7,11 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.distributions.normal import full_shape, log_standard_normal, noise
 from elbo_tfp.families.base import Family, positive, raw_of_positive
-from elbo_tfp.families.gaussian import _start, _strictly_lower
-from elbo_tfp.ground.seeds import as_seed
+from elbo_tfp.families.gaussian import _start, scaled_tril
+from elbo_tfp.ground.checks import whole, wrong
+from elbo_tfp.ground.seeds import as_seed, split_seed, uniform
 
 tfd = tfp.distributions
 
@@ -67,9 +69,11 @@ def mixture(
     def build(parameters):
         logits, *parts = tf.split(parameters, sizes, -1)
         loc, raw, rest = (_per_component(p, num_components) for p in parts)
-        tril = tf.linalg.diag(positive(raw))
-        if below:
-            tril += _strictly_lower(rest, event_size)
+        tril = (
+            scaled_tril(positive(raw), rest, event_size)
+            if below
+            else tf.linalg.diag(positive(raw))
+        )
         return PathwiseMixture(logits, loc, tril, covariance == "full")
 
     start = tf.concat([logits, start, rest], -1)
@@ -111,8 +115,16 @@ class PathwiseMixture(tfd.MixtureSameFamily):
         return tfd.FULLY_REPARAMETERIZED
 
     def _sample_n(self, n, seed):
-        z = tf.stop_gradient(super()._sample_n(n, as_seed(seed)))
-        return self.with_path(z)
+        which, seed = split_seed(seed)
+        u = uniform(full_shape(self, [n], ())[0], which, self.dtype)[..., tf.newaxis]
+        edges = tf.cumsum(tf.nn.softmax(self._logits), -1)[..., :-1]
+        k = tf.math.count_nonzero(u > edges, -1)
+        chosen = tf.one_hot(k, self._logits.shape[-1], dtype=self.dtype)
+        # k ~ w, z = m_k + L_k epsilon
+        loc = tf.einsum("...k,...kd->...d", chosen, self._loc)
+        tril = tf.einsum("...k,...kde->...de", chosen, self._tril)
+        z = loc + tf.linalg.matvec(tril, noise(self, [n], seed))
+        return self.with_path(tf.stop_gradient(z))
 
     def with_path(self, z):
         """z, with dz / dphi such that every F(z_d | z_<d; phi) stays where it is."""
@@ -120,7 +132,7 @@ class PathwiseMixture(tfd.MixtureSameFamily):
         inverse = self._inverse_tril()
         u = tf.linalg.matvec(inverse, z[..., tf.newaxis, :] - self._loc)
         log_scale = tf.math.log(tf.linalg.diag_part(self._tril))
-        log_terms = _log_normal(u) - log_scale
+        log_terms = log_standard_normal(u) - log_scale
         # r_kd = p(k | z_<d), proportional to w_k prod_{j<d} N_k(z_j | z_<j)
         log_r = tf.cumsum(log_terms, -1, exclusive=True)
         r = tf.nn.softmax(log_r + tf.nn.log_softmax(self._logits)[..., tf.newaxis], -2)
@@ -134,7 +146,9 @@ class PathwiseMixture(tfd.MixtureSameFamily):
     def _slope(self, u, r, cdf, inverse):
         """dF / dz, lower triangular: `[..., D, D]`."""
         # through Phi: sum_k r_kd N(u_kd) du_kd / dz_j
-        direct = tf.einsum("...kd,...kdj->...dj", r * tf.exp(_log_normal(u)), inverse)
+        direct = tf.einsum(
+            "...kd,...kdj->...dj", r * tf.exp(log_standard_normal(u)), inverse
+        )
         # through r: sum_k r_kd (Phi(u_kd) - F_d) dlog r_kd / dz_j
         rows = u[..., tf.newaxis] * inverse
         slope_r = -tf.cumsum(rows, -2, exclusive=True)
@@ -152,10 +166,6 @@ class PathwiseMixture(tfd.MixtureSameFamily):
 def _normal_cdf(u):
     # Phi(u) = erfc(-u / sqrt 2) / 2
     return 0.5 * tf.math.erfc(-u / math.sqrt(2.0))
-
-
-def _log_normal(u):
-    return -0.5 * (tf.square(u) + math.log(2 * math.pi))
 
 
 def _per_component(flat, num_components):
@@ -182,12 +192,6 @@ def _starts(event_size, num_components, loc, scale, dtype, batch_shape, seed):
 
 
 def _check(num_components, covariance):
-    if not (isinstance(num_components, int) and num_components > 0):
-        raise ValueError(
-            "expected num_components, the number of Gaussians, to be a positive int; "
-            f"got {num_components!r}."
-        )
+    whole("num_components, the number of Gaussians,", num_components)
     if covariance not in ("diagonal", "full"):
-        raise ValueError(
-            f'expected covariance to be "diagonal" or "full"; got {covariance!r}.'
-        )
+        raise wrong('covariance to be "diagonal" or "full"', repr(covariance))

@@ -11,22 +11,28 @@ into calls; a non-finite step is an error that names step and variable and is un
 convergence is judged against noise; one compilation serves all seeds.
 """
 
+from elbo_tfp.fitting.checkpoint import Checkpoint
 from elbo_tfp.fitting.convergence import Convergence, EarlyStopping
+from elbo_tfp.fitting.held_out import HoldOut
 from elbo_tfp.fitting.loop import fit
+from elbo_tfp.fitting.restarts import fit_restarts
 from elbo_tfp.fitting.results import FitResult, HeldOut, NonFiniteError
 from elbo_tfp.fitting.saving import load, save
 from elbo_tfp.fitting.schedules import KLSchedule
 from elbo_tfp.fitting.step import Traceable
 
 __all__ = [
+    "Checkpoint",
     "Convergence",
     "EarlyStopping",
     "FitResult",
     "HeldOut",
+    "HoldOut",
     "KLSchedule",
     "NonFiniteError",
     "Traceable",
     "fit",
+    "fit_restarts",
     "load",
     "save",
 ]

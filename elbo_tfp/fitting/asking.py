@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+import warnings
 
 import tensorflow as tf
 
@@ -10,25 +10,23 @@ from elbo_tfp.fitting import checkpoint, convergence, schedules, stream
 from elbo_tfp.fitting import feed as feeding
 from elbo_tfp.fitting import held_out as holding
 from elbo_tfp.fitting.step import Options
+from elbo_tfp.ground import structures
+from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import as_seed
 
 
-def checkpoints(asked, mark: dict, num_steps: int):
-    """The checkpoint writer, or None, and the steps between two checkpoints."""
-    folder, every, resume, init = asked
-    if folder is None:
-        if every is not None or resume:
-            raise ValueError(
-                "checkpoint_every and resume need checkpoint_dir=, a folder."
-            )
-        return None, num_steps
+def checkpoints(asked, init, fitted, num_steps: int):
+    """The checkpoint writer, or None."""
+    if asked is None:
+        return None
     if init is not None:
         raise ValueError(
-            "init and checkpoint_dir cannot be combined: go on from one of them."
+            "init and checkpoint cannot be combined: go on from one of them."
         )
-    every = max(1, num_steps // 10) if every is None else every
-    every = count("checkpoint_every", every)
-    return checkpoint.Checkpoints(folder, resume, mark), every
+    if not isinstance(asked, checkpoint.Checkpoint):
+        asked = checkpoint.Checkpoint(asked)
+    mark = checkpoint.fingerprint(*fitted)
+    return checkpoint.Checkpoints(asked, num_steps, mark)
 
 
 def seed(seed, init) -> tuple[int, int]:
@@ -42,13 +40,6 @@ def seed(seed, init) -> tuple[int, int]:
             "seed out to continue that fit; for other noise, start a new one."
         )
     return seed
-
-
-def count(name: str, value) -> int:
-    """A positive integer."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"expected {name} to be an integer > 0; got {value!r}.")
-    return int(value)
 
 
 def feed(data, batch_size, seed, names):
@@ -68,19 +59,20 @@ def feed(data, batch_size, seed, names):
             "objective(batch, seed), or leave data out."
         )
     if isinstance(data, tf.data.Dataset):
-        return stream.Stream(data, batch_size and count("batch_size", batch_size))
-    data = feeding.as_tensors(data)
-    n = feeding.length(data)
-    if batch_size is None:
-        return feeding.FullBatch(data)
-    if count("batch_size", batch_size) > n:
-        raise ValueError(
-            f"expected batch_size to be at most the number of data, {n}; got "
-            f"{batch_size}. Leave it out to use all data at every step."
+        size = None if batch_size is None else whole("batch_size", batch_size)
+        return stream.Stream(data, size)
+    data = feeding.checked(data)
+    n = structures.batch_size(data)
+    size = n if batch_size is None else whole("batch_size", batch_size)
+    if size > n:
+        raise wrong(
+            f"batch_size to be at most the number of data, {n}",
+            batch_size,
+            "Leave it out to use all data at every step.",
         )
-    if batch_size == n:
+    if size == n:
         return feeding.FullBatch(data)
-    return feeding.Minibatches(data, int(batch_size), seed)
+    return feeding.Minibatches(data, size, seed)
 
 
 def schedule(names, kl_schedule, num_steps: int):
@@ -97,17 +89,18 @@ def schedule(names, kl_schedule, num_steps: int):
     return schedule
 
 
-def options(names, schedule, source, num_data, shards, trace_fn) -> Options:
-    """What is compiled into a step."""
-    shards = count("shards", shards)
+def options(names, schedule, source, num_data, shards, extras) -> Options:
+    """What is built into a step."""
+    shards, (trace_fn, trainable_variables) = whole("shards", shards), extras
     if source.batch_size is not None and source.batch_size % shards:
-        raise ValueError(
-            f"expected the batch, {source.batch_size} rows, to be {shards} equal "
-            "shards. Choose a batch_size that the number of shards divides."
+        raise wrong(
+            f"the batch, {source.batch_size} rows, to be equal shards",
+            f"{shards} shards",
+            "Choose a batch_size that the number of shards divides.",
         )
     if trace_fn is not None and not callable(trace_fn):
-        raise ValueError(f"expected trace_fn to be callable; got {trace_fn!r}.")
-    num_data = source.num_data if num_data is None else count("num_data", num_data)
+        raise wrong("trace_fn to be callable", repr(trace_fn))
+    num_data = source.num_data if num_data is None else whole("num_data", num_data)
     if "num_data" in names and num_data is None:
         raise ValueError(
             "the objective asks for num_data, which this fit cannot know: pass "
@@ -121,6 +114,23 @@ def options(names, schedule, source, num_data, shards, trace_fn) -> Options:
         annealed=schedule is not None,
         trace_fn=trace_fn,
         dtype=_dtype(source),
+        chosen=chosen(trainable_variables),
+    )
+
+
+def warn_of_scale(options: Options, source, step) -> None:
+    """Warns of a scalar bound on minibatches that does not know their share."""
+    n, size = options.num_data, options.batch_size
+    scaled = "num_data" in options.names or not step.scalar
+    if scaled or size is None or n is None or size >= n:
+        return
+    warnings.warn(
+        f"fit feeds {size} of {n} rows at a time to an objective that returns one "
+        "number and does not ask for num_data. If it is log p of the rows and of a "
+        "latent that they share, the rows count too little: name num_data in its "
+        "signature and multiply their sum by num_data / batch size. If it is a mean "
+        "over rows, return the rows' own bounds, [B].",
+        stacklevel=3,
     )
 
 
@@ -129,7 +139,7 @@ def _dtype(source) -> str:
     import keras
 
     parts = tf.nest.flatten(source.spec)
-    floating = [p.dtype.name for p in parts if p is not None and p.dtype.is_floating]
+    floating = [p.dtype.name for p in parts if p.dtype.is_floating]
     return floating[0] if floating else keras.config.floatx()
 
 
@@ -150,41 +160,20 @@ def chosen(trainable_variables):
     return tuple(v if isinstance(v, tf.Variable) else v.value for v in chosen)
 
 
-def capacity(source, steps_per_call) -> int:
-    """The largest number of steps in one call of the compiled loop."""
-    if steps_per_call is not None:
-        return min(count("steps_per_call", steps_per_call), source.capacity)
-    return source.capacity
-
-
-def evaluator(objective, options, program, asked, numbers_):
-    """The held-out evaluator, or None, and the steps between two evaluations."""
-    data, every = asked
-    seed, num_steps = numbers_
-    if data is None:
-        if every is not None:
-            raise ValueError("fit got held_out_every but no held_out data.")
-        return None, num_steps
+def evaluator(objective, options, program, asked, num_steps: int):
+    """The held-out evaluator, or None."""
+    if asked is None:
+        return None
     if "batch" not in options.names:
         raise ValueError("held_out needs an objective whose signature names batch.")
-    every = max(1, num_steps // 10) if every is None else every
-    every = count("held_out_every", every)
-    size = options.batch_size
-    evaluator = holding.Evaluator(objective, options, program, data, (size, seed))
-    return evaluator, every
+    if not isinstance(asked, holding.HoldOut):
+        asked = holding.HoldOut(asked)
+    return holding.Evaluator(objective, options, program, asked, num_steps)
 
 
-def criterion(criterion, held_out):
-    """The convergence criterion, or None."""
-    if criterion is None or criterion is False:
-        return None
-    if criterion is True:
-        return convergence.Convergence()
-    if not callable(criterion):
-        raise ValueError(
-            "expected convergence_criterion to be Convergence(), EarlyStopping() or a "
-            f"callable trace -> bool; got {criterion!r}."
-        )
-    if isinstance(criterion, convergence.EarlyStopping) and held_out is None:
+def watch(criterion, held_out):
+    """What watches the fit."""
+    watch = convergence.as_watch(criterion)
+    if watch.held_out and held_out is None:
         raise ValueError("EarlyStopping judges held-out data: pass held_out=.")
-    return criterion
+    return watch

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,22 +15,43 @@ import tensorflow as tf
 from elbo_tfp.fitting import optimizers
 from elbo_tfp.fitting.results import FitResult, FitState, HeldOut
 from elbo_tfp.ground import files
+from elbo_tfp.ground.checks import whole, wrong
 
 _NAME = "checkpoint.npz"
 _KIND = "checkpoint"
 
 
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a fit is saved: `fit(checkpoint=Checkpoint(folder, 500))`."""
+
+    folder: Any
+    """Folder for one file, replaced atomically."""
+    every: int | None = None
+    """Steps between two savings; default a tenth of the fit."""
+    resume: bool = False
+    """Whether to go on from the file, if there is one; the result is that of an
+    uninterrupted fit, to the bit."""
+
+    def __post_init__(self):
+        if not isinstance(self.folder, (str, os.PathLike)):
+            raise wrong("checkpoint's folder to be a path", repr(self.folder))
+        if self.every is not None:
+            whole("checkpoint's every", self.every)
+
+
 class Checkpoints:
     """Writes and reads the checkpoint of one fit."""
 
-    def __init__(self, folder, resume: bool, fingerprint: dict):
-        self.path = Path(folder) / _NAME
+    def __init__(self, asked: Checkpoint, num_steps: int, fingerprint: dict):
+        self.path = Path(asked.folder) / _NAME
+        self.every = max(1, num_steps // 10) if asked.every is None else asked.every
         self.fingerprint = fingerprint
         files.clean(self.path)
-        if self.path.exists() and not resume:
+        if self.path.exists() and not asked.resume:
             raise ValueError(
-                f"{self.path} holds a checkpoint. Pass resume=True to go on from it, "
-                "or another checkpoint_dir to start anew."
+                f"{self.path} holds a checkpoint. Pass Checkpoint(..., resume=True) to "
+                "go on from it, or another folder to start anew."
             )
 
     def __call__(self, run) -> None:
@@ -38,7 +62,7 @@ class Checkpoints:
             "seed": list(run.plan.seed),
             "stopped": run.stop,
             "seconds": run.seconds,
-            "best_at": run.best_at,
+            "best_at": run.watch.memory[3],
         }
         try:
             files.write(self.path, _KIND, header, _arrays(run))
@@ -73,7 +97,7 @@ class Checkpoints:
         if wrong:
             raise ValueError(
                 f"{self.path} belongs to another fit: {'; '.join(wrong)}. Use another "
-                "checkpoint_dir."
+                "folder."
             )
         if header["step"] > plan.num_steps:
             raise ValueError(
@@ -84,13 +108,12 @@ class Checkpoints:
 
 def fingerprint(source, options, optimizer) -> dict:
     """What must be the same for a resumed fit to be the same fit."""
-    kind, settings = optimizers.recipe(optimizer)
     data = getattr(source, "data", None)
     checksum = 0
     for part in tf.nest.flatten(data) if data is not None else ():
         checksum = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, checksum)
     return {
-        "optimizer": "" if kind == "instance" else settings,
+        "optimizer": optimizers.recipe(optimizer),
         "optimizer's class": type(optimizer).__name__,
         "batch_size": options.batch_size,
         "num_data": options.num_data,
@@ -100,7 +123,7 @@ def fingerprint(source, options, optimizer) -> dict:
 
 
 def _arrays(run) -> dict[str, np.ndarray]:
-    elbo_best, later, best, _ = run.memory()
+    elbo_best, later, best, _ = run.watch.memory
     groups = {
         "state": [v.numpy() for v in run.program.state],
         "history": tf.nest.flatten(run.trace()) if run.chunks else [],
@@ -121,7 +144,7 @@ def _result(run, header: dict, arrays: dict) -> FitResult:
     def group(name):
         return [arrays[k] for k in sorted(arrays) if k.split("/")[0] == name]
 
-    outputs = run.program.step.function.structured_outputs[1]._replace(value=())
+    outputs = run.program.outputs._replace(value=())
     history = tf.nest.pack_sequence_as(outputs, group("history"))
     best = tuple(map(tf.constant, group("best"))) or None
     best_elbo = (group("best_elbo") or [None])[0]

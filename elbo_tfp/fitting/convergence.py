@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elbo_tfp.ground.checks import real, whole, wrong
+
 
 class Rise(NamedTuple):
     """The rise of a trace from its middle third to its last third, in nats."""
@@ -50,6 +52,19 @@ class Convergence:
     """Nothing is judged before this many steps."""
     resolution: float = 1e-6
     """A rise below this part of the ELBO counts as rounding, not as a rise."""
+
+    def __post_init__(self):
+        real("tolerance", self.tolerance)
+        if self.tolerance_nats is not None:
+            real("tolerance_nats", self.tolerance_nats)
+        real("num_errors", self.num_errors, "[0, inf)")
+        real("resolution", self.resolution, "[0, inf)")
+        # fifteen batch means in each of two thirds
+        whole("min_steps", self.min_steps, 90)
+
+    def watch(self) -> Watch:
+        """This criterion during one fit."""
+        return Watch(self, self.min_steps)
 
     def __call__(self, elbo: np.ndarray) -> bool:
         """Whether the trace `[steps]` has converged."""
@@ -103,6 +118,14 @@ class EarlyStopping:
     restore_best: bool = True
     """Whether the variables go back to the best evaluation."""
 
+    def __post_init__(self):
+        whole("patience", self.patience)
+        real("num_errors", self.num_errors, "[0, inf)")
+
+    def watch(self) -> Watch:
+        """This criterion during one fit."""
+        return HeldOutWatch(self)
+
     def __call__(self, best: np.ndarray, later: list[np.ndarray]) -> bool:
         """Whether the last `patience` evaluations are all worse than the best.
 
@@ -133,3 +156,82 @@ def due(step: int, min_steps: int) -> int:
     while at <= step:
         at += max(1, at // 10)
     return at
+
+
+class Watch:
+    """A criterion during one fit: judges the trace, on a grid of steps.
+
+    A criterion of your own makes one, or something like it, by its `watch()`.
+    """
+
+    held_out = False
+    """Whether it needs held-out data."""
+    memory = (None, [], None, -1)
+    """Best held-out ELBO, later ones, best values, their step."""
+
+    def __init__(self, judge, min_steps: int = 100, stops: bool = True):
+        self._judge, self._min_steps, self._stops = judge, min_steps, stops
+
+    def due(self, step: int) -> float:
+        """The first step after `step` at which it must look; infinity for none."""
+        return due(step, self._min_steps) if self._stops else math.inf
+
+    def observe(self, run) -> bool:
+        """Whether to stop; `run` has `.step`, `.steady()` and `.latest`."""
+        return self.due(run.step - 1) == run.step and self.verdict(run.steady())
+
+    def verdict(self, trace: np.ndarray) -> bool:
+        """Whether the trace has converged."""
+        return bool(self._judge(trace))
+
+    def best(self):
+        """The values to go back to at the end and their step, or None."""
+        return None
+
+
+class HeldOutWatch(Watch):
+    """Judges the held-out ELBO, and remembers the best one."""
+
+    held_out = True
+
+    def __init__(self, stopping: EarlyStopping):
+        super().__init__(Convergence(), stops=False)
+        self._stopping = stopping
+        self.memory = (None, [], None, -1)
+
+    def observe(self, run) -> bool:
+        """Whether the last evaluations, if there is a new one, are all worse."""
+        if run.latest is None:
+            return False
+        best, later, _, _ = self.memory
+        if best is None or run.latest.mean() > best.mean():
+            self.memory = (run.latest, [], run.values(), run.step)
+            return False
+        later.append(run.latest)
+        return self._stopping(best, later)
+
+    def best(self):
+        """The values to go back to and their step, or None."""
+        _, _, values, step = self.memory
+        return (values, step) if self._stopping.restore_best and values else None
+
+
+def as_watch(criterion) -> Watch:
+    """What watches a fit: `criterion` is None, True, a criterion or a callable.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if criterion is None or criterion is False:
+        return Watch(Convergence(), stops=False)
+    if criterion is True:
+        return Convergence().watch()
+    if hasattr(criterion, "watch"):
+        return criterion.watch()
+    if not callable(criterion):
+        raise wrong(
+            "convergence_criterion to be Convergence(), EarlyStopping() or a callable "
+            "trace -> bool",
+            repr(criterion),
+        )
+    return Watch(criterion, getattr(criterion, "min_steps", 100))

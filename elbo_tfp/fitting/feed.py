@@ -8,29 +8,38 @@ alone, so no chunking can change it.
 from __future__ import annotations
 
 import functools
+import threading
 
 import numpy as np
 import tensorflow as tf
 
-CAPACITY = 1000
-"""Steps in one call of the compiled loop, at most, where steps read minibatches."""
+from elbo_tfp.ground import structures
+
+CAPACITY = 4000
+"""Steps in one call of the compiled loop, at most."""
+_BYTES = 2**24
+"""Row numbers in one call, at most."""
 
 
 class NoData:
     """An objective without data."""
 
     num_data = batch_size = None
-    spec = None
-    capacity = 4 * CAPACITY
+    spec = ()
+    capacity = CAPACITY
 
     def inputs(self, first: int, count: int, capacity: int):
         """The tensors of the chunk that starts at step `first`."""
         return ()
 
+    def trial(self):
+        """A batch for a first look."""
+        return ()
+
     @staticmethod
     def pick(inputs, i):
         """The batch of the chunk's step `i`, in the graph."""
-        return None
+        return ()
 
 
 class FullBatch(NoData):
@@ -38,10 +47,14 @@ class FullBatch(NoData):
 
     def __init__(self, data):
         self.data = data
-        self.num_data = self.batch_size = length(data)
-        self.spec = specs(data, self.batch_size)
+        self.num_data = self.batch_size = structures.batch_size(data)
+        self.spec = structures.specs(data, self.batch_size)
 
     def inputs(self, first: int, count: int, capacity: int):
+        """The data."""
+        return self.data
+
+    def trial(self):
         """The data."""
         return self.data
 
@@ -57,16 +70,16 @@ class Minibatches(NoData):
     Every datum is used once per epoch, whatever the batch size.
     """
 
-    capacity = CAPACITY
-
     def __init__(self, data, batch_size: int, seed: tuple[int, int]):
         self.data = data
-        self.num_data = length(data)
+        self.num_data = structures.batch_size(data)
         self.batch_size = batch_size
-        self.spec = specs(data, batch_size)
+        self.spec = structures.specs(data, batch_size)
+        self.capacity = max(1, min(CAPACITY, _BYTES // (4 * batch_size)))
         self._order = functools.lru_cache(2)(
             functools.partial(permutation, self.num_data, seed)
         )
+        self._ahead = None
 
     def indices(self, first: int, count: int) -> np.ndarray:
         """Rows of steps `first` to `first + count - 1`, `[count, batch_size]`."""
@@ -81,15 +94,50 @@ class Minibatches(NoData):
         """The data and the chunk's row numbers, padded to `capacity` steps."""
         rows = np.zeros([capacity, self.batch_size], np.int32)
         if count:
-            rows[:count] = self.indices(first, count)
+            rows[:count] = self._prepared(first, count)
+            # the next chunk is most likely as long: its rows are drawn meanwhile
+            self._ahead = _Ahead(self.indices, first + count, count)
         return self.data, tf.constant(rows)
+
+    def _prepared(self, first: int, count: int) -> np.ndarray:
+        rows = None if self._ahead is None else self._ahead.rows(first, count)
+        return self.indices(first, count) if rows is None else rows
+
+    def trial(self):
+        """A batch with the data that hold the smallest and the largest numbers."""
+        extremes = []
+        for part in map(np.asarray, tf.nest.flatten(self.data)):
+            if part.size and part.dtype != bool:
+                width = part.size // len(part)
+                extremes += [part.argmin() // width, part.argmax() // width]
+        rows = np.concatenate([np.unique(extremes), self.indices(0, 1)[0]])
+        return structures.rows(self.data, rows[: self.batch_size].astype(np.int32))
 
     @staticmethod
     def pick(inputs, i):
         """The rows of step `i`, gathered on the device."""
         data, indices = inputs
-        rows = tf.gather(indices, i)
-        return tf.nest.map_structure(lambda part: tf.gather(part, rows), data)
+        return structures.rows(data, tf.gather(indices, i))
+
+
+class _Ahead(threading.Thread):
+    """Computes a chunk's rows while another chunk runs."""
+
+    def __init__(self, indices, first: int, count: int):
+        super().__init__(daemon=True)
+        self._asked, self._indices, self._found = (first, count), indices, None
+        self.start()
+
+    def run(self):
+        """Computes them."""
+        self._found = self._indices(*self._asked)
+
+    def rows(self, first: int, count: int):
+        """Those of steps `first` to `first + count - 1`; None if others were asked."""
+        self.join()
+        if first != self._asked[0] or count > self._asked[1] or self._found is None:
+            return None
+        return self._found[:count]
 
 
 def permutation(num_data: int, seed: tuple[int, int], epoch: int) -> np.ndarray:
@@ -97,72 +145,25 @@ def permutation(num_data: int, seed: tuple[int, int], epoch: int) -> np.ndarray:
     key = np.array([np.int64(seed[0]), np.int64(seed[1])]).astype(np.uint32)
     words = np.array([key[0].astype(np.uint64) << np.uint64(32) | key[1], epoch])
     bits = np.random.Philox(key=words.astype(np.uint64)).random_raw(num_data)
-    return np.argsort(bits, kind="stable").astype(np.int32)
+    return np.argsort(bits).astype(np.int32)
 
 
-def length(data) -> int:
-    """The common first dimension of all parts."""
-    return tf.nest.flatten(data)[0].shape[0]
-
-
-def specs(data, batch_size: int):
-    """The `TensorSpec` of one batch."""
-    return tf.nest.map_structure(
-        lambda part: tf.TensorSpec([batch_size, *part.shape[1:]], part.dtype), data
-    )
-
-
-def as_tensors(data, name: str = "data"):
-    """Tensors from arrays, checked: not empty, equally long, finite.
+def checked(data, name: str = "data"):
+    """Tensors from arrays, equally long and finite (where there is no mask).
 
     Raises:
         ValueError: naming the part and what is wrong with it.
     """
-    if isinstance(data, list):
-        data = np.asarray(data)
-    data = tf.nest.map_structure(functools.partial(_part, name), data)
-    parts = tf.nest.flatten(data)
-    if not parts:
-        raise ValueError(f"{name} has no parts: {data!r}. Leave it out or pass arrays.")
-    lengths = [part.shape[0] for part in parts]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"expected all parts of {name} to have the same length; got {lengths}."
-        )
-    if not lengths[0]:
-        raise ValueError(f"{name} is empty: its shape is {tuple(parts[0].shape)}.")
-    for part in parts:
-        check_finite(part, name)
+    data = structures.as_data(data, name)
+    structures.batch_size(data, name)
+    if not all_finite(data):
+        structures.check_finite(data, name)
     return data
 
 
-def check_finite(part, name: str) -> None:
-    """Raises `ValueError` if a floating-point array has NaN or infinite entries."""
-    values = np.asarray(part)
-    if not np.issubdtype(values.dtype, np.floating):
-        return
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(1)
-    if bad.any():
-        raise ValueError(
-            f"{name} has NaN or infinite entries in {bad.sum()} of {len(bad)} rows, "
-            f"first in row {np.argmax(bad)}. Drop those rows, or model what is missing."
-        )
-
-
-def _part(name: str, part) -> tf.Tensor:
-    try:
-        tensor = tf.convert_to_tensor(part)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"expected {name} to be an array or a tuple or dict of arrays, with data "
-            f"along the first axis; got {type(part).__name__}."
-        ) from error
-    kind = tensor.dtype
-    if not (kind.is_floating or kind.is_integer or kind.is_bool):
-        raise ValueError(f"expected {name} to be numbers; got {tensor.dtype.name}.")
-    if tensor.shape.rank == 0:
-        raise ValueError(
-            f"expected {name} to have data along its first axis; got one number. "
-            "Constants belong in the objective's closure."
-        )
-    return tensor
+def all_finite(data) -> bool:
+    """Whether all is finite at a glance: a sum is, only if its terms are."""
+    parts = [
+        p for p in map(np.asarray, tf.nest.flatten(data)) if p.dtype.kind not in "biu"
+    ]
+    return all(np.isfinite(part.sum()) for part in parts)

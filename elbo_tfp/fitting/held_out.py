@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.fitting import feed
-from elbo_tfp.fitting.program import Program, read, write
+from elbo_tfp.fitting.program import Program
+from elbo_tfp.fitting.state import read, write
 from elbo_tfp.fitting.step import Options, estimate
+from elbo_tfp.ground import structures
+from elbo_tfp.ground.checks import whole
+from elbo_tfp.ground.compiled import compiled
 from elbo_tfp.ground.seeds import fold_in
 
 _SEED = -1
 """The step number that no training step has."""
 
 
+@dataclasses.dataclass(frozen=True)
+class HoldOut:
+    """Data to evaluate the bound on, and how often: `fit(held_out=HoldOut(x, 100))`."""
+
+    x: Any
+    """Data like those that are fitted: an array, or a tuple or dict of arrays."""
+    every: int | None = None
+    """Steps between two evaluations; default a tenth of the fit."""
+
+    def __post_init__(self):
+        if self.every is not None:
+            whole("held_out's every", self.every)
+        object.__setattr__(self, "x", feed.checked(self.x, "held_out"))
+
+
 class Evaluator:
     """Calls the objective, weight 1 and not training, on all held-out data."""
 
-    def __init__(self, objective, options: Options, program: Program, data, plan):
-        self.data = feed.as_tensors(data, "held_out")
-        self.size, self.seed = plan
+    def __init__(
+        self, objective, options: Options, program: Program, asked, num_steps: int
+    ):
+        self.data = asked.x
+        self.every = max(1, num_steps // 10) if asked.every is None else asked.every
         self.program = program
-        self._objective = objective
+        self._objective, self._functions = objective, {}
         self._options = options._replace(shards=1, annealed=False, trace_fn=None)
 
-    def __call__(self, state) -> np.ndarray:
+    def __call__(self, seed) -> np.ndarray:
         """The un-annealed ELBO of each held-out datum, `[N]`, nats.
 
         Whatever the evaluation changes (moving averages, dropout seeds) is put back.
         """
-        trained = {id(v) for v in self.program.step.trained}
-        others = [v for v in self.program.step.captured if id(v) not in trained]
+        trained = {id(v) for v in self.program.trained}
+        others = [v for v in self.program.state if id(v) not in trained]
         before = read(others)
-        n, size = feed.length(self.data), self.size
-        parts = [self._part(i, min(size, n - i)) for i in range(0, n, size)]
+        n, size = structures.batch_size(self.data), self._options.batch_size
+        parts = [self._part(seed, i, min(size, n - i)) for i in range(0, n, size)]
         write(others, before)
         return np.concatenate([np.broadcast_to(p, [s]) for p, s in parts])
 
-    def _part(self, start: int, size: int):
+    def _part(self, seed, start: int, size: int):
         batch = tf.nest.map_structure(lambda x: x[start : start + size], self.data)
-        seed = fold_in(fold_in(self.seed, _SEED), start)
-        return self._function(size)(batch, seed).numpy().astype(np.float64), size
+        seed = fold_in(fold_in(seed, _SEED), start)
+        if size not in self._functions:
+            self._functions[size] = self._traced(batch, seed, size)
+        return self._functions[size](batch, seed).numpy().astype(np.float64), size
 
-    def _function(self, size: int):
-        key = (size, str(feed.specs(self.data, size)))
-        known = self.program.evaluators
-        if key not in known:
-            objective = self._objective
-            options = self._options._replace(batch_size=size)
+    def _traced(self, batch, seed, size: int):
+        options = self._options._replace(batch_size=size)
 
-            def elbo(batch, seed):
-                one = tf.ones([], options.dtype)
-                part = (batch, seed, tf.constant(0), one)
-                return estimate(objective, options, part, training=False).elbo
+        def elbo(batch, seed):
+            one = tf.ones([], options.dtype)
+            part = (batch, seed, tf.constant(0), one)
+            return estimate(self._objective, options, part, training=False).elbo
 
-            jit = self.program.compiled or None
-            known[key] = tf.function(elbo, autograph=False, jit_compile=jit)
-        return known[key]
+        run = compiled(elbo, batch, seed, jit_compile=self.program.compiled)
+        run.settle(batch, seed)
+        return run

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from elbo_tfp.fitting.program import Chunk, Program, write
+from elbo_tfp.fitting.program import Chunk, Program
+from elbo_tfp.fitting.state import write
 
 
 def last_finite(program: Program, before, arguments, bad: int):
@@ -33,7 +34,7 @@ def last_finite(program: Program, before, arguments, bad: int):
         middle = (good + bad) // 2
         good, bad = (middle, bad) if again(middle).finite else (good, middle)
     value = float(again(bad).metrics.value[-1])
-    names = non_finite_names(program.step.trained)
+    names = non_finite_names(program.trained)
     return again(good), value, names
 
 

@@ -55,10 +55,22 @@ def requested(objective) -> frozenset[str]:
 _KW = inspect.Parameter.KEYWORD_ONLY
 
 
-def has_default(objective, name: str) -> bool:
-    """Whether the parameter `name` can be left out."""
-    parameter = inspect.signature(objective).parameters.get(name)
-    return parameter is None or parameter.default is not parameter.empty
+def without_defaults(objective, names, kl_schedule, num_data, feed) -> frozenset:
+    """`names` without the weight and the number of data that nobody gave.
+
+    A parameter that has a default keeps it.
+    """
+    known = {
+        "kl_weight": kl_schedule is not None,
+        "num_data": num_data is not None or feed.num_data is not None,
+    }
+    parameters = inspect.signature(objective).parameters
+    return frozenset(
+        name
+        for name in names
+        if known.get(name, True)
+        or (name in parameters and parameters[name].default is inspect.Parameter.empty)
+    )
 
 
 def as_estimate(returned, size: int | None) -> Estimate:

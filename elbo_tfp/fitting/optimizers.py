@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import tensorflow as tf
+
+from elbo_tfp.fitting.state import read, write
 
 _CANNOT = {
     "Muon": "it looks up Keras paths that plain TensorFlow variables do not have",
@@ -46,30 +49,50 @@ def check(optimizer):
     return optimizer
 
 
-def recipe(optimizer) -> tuple:
-    """A hashable description; equal recipes share one compiled loop.
+def recipe(optimizer) -> str:
+    """Its settings as text, without a learning rate that is a number.
 
-    The learning rate, if a number, is left out: it is a variable of the loop. An
-    optimizer that is not Keras' own, or whose settings cannot be copied, is its own
-    description.
+    Empty if it is not Keras' own, or has settings that cannot be copied.
     """
     config = _config(optimizer)
-    if config is None:
-        return ("instance", id(optimizer))
-    return (type(optimizer).__name__, json.dumps(config, sort_keys=True, default=str))
+    return "" if config is None else json.dumps(config, sort_keys=True, default=str)
 
 
 def clone(optimizer):
-    """A fresh optimizer with the same settings (or itself, see `recipe`)."""
+    """A fresh optimizer with the same settings; itself, if that cannot be copied."""
     if _config(optimizer) is None:
         return optimizer
     return type(optimizer).from_config(optimizer.get_config())
 
 
-def learning_rate(optimizer) -> float | None:
-    """The learning rate if it is a number, None if it is a schedule."""
-    rate = optimizer.get_config()["learning_rate"]
-    return float(rate) if isinstance(rate, (int, float)) else None
+def rate(optimizer):
+    """Steps -> learning rates, `[steps]`, if they follow a schedule; else None."""
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if not callable(schedule):
+        return None
+
+    def rates(steps: np.ndarray) -> np.ndarray:
+        # a schedule is smooth or has few steps: a hundred looks see it
+        at = np.unique(np.linspace(steps[0], steps[-1], 100).astype(int))
+        return np.interp(steps, at, [float(schedule(int(step))) for step in at])
+
+    return rates
+
+
+def start(optimizer, trained):
+    """An optimizer for `trained`, its state, and what its state was before.
+
+    It is a fresh one with the same settings; `optimizer` itself, if that cannot be
+    copied. It has the state that `optimizer` brings, if it brings one.
+    """
+    brings, own = check_unbuilt(optimizer, trained), clone(optimizer)
+    if not own.built:
+        own.build(list(trained))
+    moments = tuple(variables(own))
+    fresh = read(moments)
+    if brings and own is not optimizer:
+        write(moments, read(variables(optimizer)))
+    return own, moments, fresh
 
 
 def variables(optimizer) -> list[tf.Variable]:

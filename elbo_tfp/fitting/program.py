@@ -1,4 +1,4 @@
-"""A chunk of steps as one compiled loop, cached on the objective.
+"""A chunk of steps as one compiled loop, and what a loop must offer to a fit.
 
 The loop has a dynamic trip count, so chunks of any length, other seeds and other
 data of the same shape share one compilation. Nothing that changes between calls may
@@ -9,15 +9,17 @@ an argument.
 
 from __future__ import annotations
 
-import functools
 import re
+import time
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from elbo_tfp.fitting import optimizers
-from elbo_tfp.fitting.step import Metrics, Step
+from elbo_tfp.fitting.state import write
+from elbo_tfp.fitting.step import Metrics, Options, Step
+from elbo_tfp.ground import compiled
 
 
 class Chunk(NamedTuple):
@@ -31,44 +33,59 @@ class Chunk(NamedTuple):
     """Stacked over the steps taken."""
 
 
-class Program:
-    """One objective's step, its optimizer and their compiled loop."""
+class Program(Protocol):
+    """A compiled loop, on one device or several."""
 
-    def __init__(self, step: Step, optimizer, pick, capacity: int, jit_compile: bool):
-        self.step, self.pick = step, pick
-        self.capacity = min(capacity, _fitting(step.function.structured_outputs[1]))
-        self.optimizer = optimizer
-        with tf.init_scope():
-            if not optimizer.built:
-                optimizer.build(list(step.trained))
-        self.moments = tuple(optimizers.variables(optimizer))
-        self.state = (*step.captured, *self.moments)
-        self.fresh = read(self.moments)
-        self.compiled = jit_compile
-        self.ready = False
-        self.evaluators = {}
-        self.seconds_per_step = None
-        self._jit()
+    state: tuple
+    """Every variable that steps read or change, the optimizer's included."""
+    trained: tuple
+    """Those that are trained."""
+    outputs: Metrics
+    """Specs of what one step records."""
+    capacity: int
+    """Steps in one call, at most; a chunk's arguments are padded to it."""
+    compiled: bool
+    """Whether it runs under XLA."""
 
-    def _jit(self):
-        # a partial: TensorFlow counts retracings by code object and would warn
-        chunk = functools.partial(self._chunk)
-        self._loop = tf.function(
-            chunk, autograph=False, jit_compile=self.compiled or None
+    def run(self, count: int, arguments) -> Chunk:
+        """Takes `count` steps (fewer if a bound is not finite)."""
+
+
+class OneDevice:
+    """A traced step, an optimizer and their compiled loop.
+
+    What is compiled is shared with all equal programs (`ground.compiled`).
+
+    Args:
+        step: the traced step.
+        options: what is built into it.
+        optimizer: a Keras optimizer, of which the program uses a copy if it can.
+        feed: where the batches come from.
+        jit_compile: whether to use XLA, if it can.
+    """
+
+    def __init__(self, step: Step, options: Options, optimizer, feed, jit_compile):
+        begin = time.perf_counter()
+        self.step, self.trained = step, step.trained
+        self.outputs = step.graph.outputs[1]
+        self.capacity = min(feed.capacity, _fitting(self.outputs))
+        self._pick = feed.pick
+        self.optimizer, self.moments, self._fresh = optimizers.start(
+            optimizer, self.trained
         )
-
-    def prepare(self, arguments) -> None:
-        """Traces and compiles; a graph that XLA refuses becomes a plain one."""
-        try:
-            self._loop(tf.constant(0), *arguments)
-        except tf.errors.OpError as error:
-            if not self.compiled:
-                raise
-            self.compiled = False
-            self._jit()
-            self._loop(tf.constant(0), *arguments)
-            warnings.warn(_FALLBACK.format(_culprit(error)), stacklevel=3)
-        self.ready = True
+        self.state = (*step.graph.variables, *self.moments)
+        # a chunk of no steps
+        seeds = tf.zeros([self.capacity, options.shards, 2], tf.int32)
+        weights = tf.ones([self.capacity], options.dtype)
+        nothing = feed.inputs(0, 0, self.capacity)
+        nothing = tf.constant(0), tf.constant(0), seeds, weights, nothing
+        self._loop = compiled.compiled(self._chunk, *nothing, jit_compile=jit_compile)
+        refused = self._loop.settle(*nothing)
+        self.compiled = self._loop.jit_compile
+        if refused is not None:
+            warnings.warn(_FALLBACK.format(_culprit(refused)), stacklevel=3)
+        seconds = step.seconds + time.perf_counter() - begin
+        _warn_if_slow(seconds, step.graph.definition)
 
     def run(self, count: int, arguments) -> Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
@@ -77,15 +94,25 @@ class Program:
         cut = tf.nest.map_structure(lambda part: part.numpy()[:done], stacked)
         return Chunk(done, bool(finite), cut)
 
+    def leave(self) -> None:
+        """Puts an optimizer that could not be copied back as it came."""
+        write(self.moments, self._fresh)
+
     def _chunk(self, count, first, seeds, weights, inputs):
-        outputs = self.step.function.structured_outputs[1]
-        arrays = tf.nest.map_structure(self._array, outputs)
+        arrays = tf.nest.map_structure(self._array, self.outputs)
+        # what the step captures enters here: in the loop it would become constants
+        captured = [
+            t if t.dtype in (tf.resource, tf.variant) else tf.identity(t)
+            for t in self.step.graph.captured
+        ]
 
         def body(i, step, seed, finite, arrays):
-            descent, metrics = self.step.function(
-                self.pick(inputs, i), seed, step, tf.gather(weights, i)
-            )
-            self.optimizer.apply(list(descent), list(self.step.trained))
+            arguments = self._pick(inputs, i), seed, step, tf.gather(weights, i)
+            descent, metrics = self.step.graph(arguments, captured)
+            # an update must not wait for a copy of what a later gradient still reads
+            with tf.control_dependencies(descent):
+                descent = [tf.identity(gradient) for gradient in descent]
+                self.optimizer.apply(descent, list(self.trained))
             arrays = tf.nest.map_structure(
                 lambda array, part: array.write(i, part), arrays, metrics
             )
@@ -98,9 +125,10 @@ class Program:
             body,
             (tf.constant(0), first, seeds[0], tf.constant(True), arrays),
         )
-        for v in (*self.step.trained, *self.moments):
+        for v in (*self.trained, *self.moments):
             if v.dtype.is_floating:
-                finite &= tf.reduce_all(tf.math.is_finite(v))
+                # 0 v = 0, or NaN if v is not finite: one sum asks for all entries
+                finite &= tf.equal(tf.reduce_sum(0.0 * v), 0.0)
         stacked = tf.nest.map_structure(lambda array: array.stack(), arrays)
         return i, finite, stacked
 
@@ -137,12 +165,19 @@ def _culprit(error) -> str:
     return message.splitlines()[0][:200]
 
 
-def read(variables) -> tuple:
-    """The values of variables; buffers are shared until a variable changes."""
-    return tuple(v.read_value() for v in variables)
+_PATIENCE = 30.0
+"""Seconds of tracing and compiling after which a large graph is remarked on."""
+_LARGE = 5_000
+"""Nodes of a step's graph that are many; a VAE's step has some 300."""
 
 
-def write(variables, values) -> None:
-    """Assigns values to variables."""
-    for v, value in zip(variables, values, strict=True):
-        v.assign(value)
+def _warn_if_slow(seconds: float, graph) -> None:
+    size = len(graph.node) + sum(len(f.node_def) for f in graph.library.function)
+    if seconds > _PATIENCE and size > _LARGE:
+        warnings.warn(
+            f"the objective took {seconds:.0f} s to trace and compile: one step is a "
+            f"graph of {size:,} operations. A Python loop over data or time is copied "
+            "once per turn: write it as operations on whole arrays, or as "
+            "tf.while_loop, tf.scan or tf.map_fn.",
+            stacklevel=4,
+        )

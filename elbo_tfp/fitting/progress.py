@@ -1,8 +1,11 @@
-"""The progress bar: ELBO, its error, steps per second."""
+"""What a person sees and does while a fit runs: a bar, and Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
 
 import numpy as np
 
@@ -48,3 +51,23 @@ def wanted() -> bool:
 
         return getattr(get_ipython(), "kernel", None) is not None
     return bool(sys.stderr is not None and sys.stderr.isatty())
+
+
+@contextlib.contextmanager
+def interruptible(run):
+    """Turns the first Ctrl-C into a request to stop; a second one raises at once."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def handle(*_):
+        if run.interrupted:
+            raise KeyboardInterrupt
+        run.interrupted = True
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,41 +4,62 @@ from __future__ import annotations
 
 import numpy as np
 
-from elbo_tfp.fitting.program import write
+from elbo_tfp.fitting import asking
 from elbo_tfp.fitting.results import FitResult
+from elbo_tfp.fitting.state import write
+from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import fold_in
 
 
-def best_of(fit_once, restarts: int, initialize, seed) -> FitResult:
-    """Runs `fit_once(seed)` from `restarts` starts and returns the best.
+def fit_restarts(
+    objective, *, restarts: int, initialize, seed=None, **options
+) -> FitResult:
+    """Fits from several starts and keeps the best.
+
+        et.fit_restarts(objective, restarts=5, initialize=start, num_steps=900, seed=0)
 
     Args:
-        fit_once: seed -> `FitResult`.
+        objective: the bound, as in `fit`.
         restarts: number of starts.
         initialize: seed -> None; assigns starting values to the variables.
-        seed: pair of ints.
+        seed: int, pair of ints or integer tensor; every start has its own.
+        **options: keywords of `fit`, without `init` and `checkpoint`.
 
     Returns:
-        The result with the highest final ELBO (mean of the last tenth), its state put
-        back into the variables, all final ELBOs in its `restarts`.
+        The `FitResult` with the highest final ELBO (mean of the last tenth), its state
+        put back into the variables, all final ELBOs in its `restarts`.
+
+    Raises:
+        ValueError: for wrong input, in words.
+        NonFiniteError: as `fit`.
     """
+    from elbo_tfp.fitting.loop import fit
+
+    for name in ("init", "checkpoint"):
+        if options.get(name) is not None:
+            raise ValueError(f"restarts and {name} cannot be combined.")
+    restarts = whole("restarts", restarts)
     if not callable(initialize):
-        raise ValueError(
-            "restarts need initialize=, a function of a seed that assigns starting "
-            f"values to the variables; got {initialize!r}."
+        raise wrong(
+            "initialize to be a function of a seed that assigns starting values to the "
+            "variables; restarts need one",
+            repr(initialize),
         )
-    best, finals = None, []
+    seed, best, finals = asking.seed(seed, None), None, []
     for r in range(restarts):
         own = fold_in(seed, r)
         # the start has a seed of its own, unlike any step's
         initialize(fold_in(own, -2))
-        result = fit_once(tuple(int(part) for part in own.numpy()))
+        result = fit(objective, seed=own, **options)
         finals.append(final(result))
         if best is None or finals[-1] > max(finals[:-1]):
             best = result
         if result.interrupted:
             break
-    write(best.state.variables, best.state.values)
+    values = best.state.values
+    if best.restored_step is not None:
+        values = best.state.memory[2]
+    write(best.state.variables, values)
     return best._replace(restarts=np.array(finals))
 
 

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import convergence, schedules
+from elbo_tfp.fitting import schedules
 from elbo_tfp.fitting.nonfinite import last_finite, message
-from elbo_tfp.fitting.program import Program, read, write
+from elbo_tfp.fitting.program import Program
+from elbo_tfp.fitting.progress import Bar, interruptible
 from elbo_tfp.fitting.results import FitResult, FitState, HeldOut, NonFiniteError
 from elbo_tfp.fitting.seeding import step_seeds
+from elbo_tfp.fitting.state import read, write
 from elbo_tfp.fitting.step import Metrics
+
+_SECONDS_PER_CALL = 0.5
+_FIRST_CALL = 16
+"""Steps of the first call, which tells how long a step takes."""
+_steps_per_call = None
+
+
+@contextlib.contextmanager
+def steps_per_call(steps: int | None):
+    """In it, a call of the loop takes so many steps (default: by time)."""
+    global _steps_per_call
+    before, _steps_per_call = _steps_per_call, steps
+    try:
+        yield
+    finally:
+        _steps_per_call = before
 
 
 class Plan(NamedTuple):
@@ -23,30 +42,29 @@ class Plan(NamedTuple):
     """Total number of steps, those already taken included."""
     seed: tuple[int, int]
     shards: int
+    dtype: str
     feed: Any
     schedule: Any
-    criterion: Any
-    steps_per_call: int | None
+    """Step -> KL weight, or None."""
+    rate: Any
+    """Steps -> learning rates, or None for a constant one."""
     held_out: Any
-    held_out_every: int
+    """A `held_out.Evaluator`, or None."""
     save: Any
-    """Called as `save(run)` every `save_every` steps and at the end, or None."""
-    save_every: int
-    dtype: str
+    """A `checkpoint.Checkpoints`, or None."""
 
 
 class Run:
     """The state of a fit: where it stands and what it has recorded."""
 
-    def __init__(self, program: Program, plan: Plan):
-        self.program, self.plan = program, plan
+    def __init__(self, program: Program, plan: Plan, watch):
+        self.program, self.plan, self.watch = program, plan, watch
         self.step = 0
-        self.chunks, self.weights = [], []
-        self.held_out, self.best = [], None
-        self.best_at, self.best_elbo, self.later = -1, None, []
-        self.converged = self.interrupted = False
-        self.seconds = self.compile_seconds = 0.0
-        self.stop = False
+        self.chunks, self.weights, self.held_out = [], [], []
+        self.latest = None
+        """The held-out ELBO of each datum, if it was just evaluated."""
+        self.stop = self.interrupted = False
+        self.seconds, self._pace = 0.0, None
 
     def restore(self, result: FitResult) -> None:
         """Puts everything where a finished fit left it."""
@@ -59,14 +77,13 @@ class Run:
         self.chunks = [Metrics(result.elbo, (), error, trace)]
         if self.plan.schedule is not None:
             self.weights = [self._same_weights(result.kl_weight)]
-        if result.held_out is not None:
+        if result.held_out is not None and self.plan.held_out is not None:
             # a longer fit would not have looked at the end of the shorter one
-            every = self.plan.held_out_every
             records = zip(*result.held_out, strict=True)
-            self.held_out = [r for r in records if r[0] % every == 0]
+            self.held_out = [r for r in records if r[0] % self.plan.held_out.every == 0]
         self.seconds = result.seconds
-        self.best_elbo, later, self.best, self.best_at = state.memory
-        self.later = list(later)
+        best, later, values, at = state.memory
+        self.watch.memory = (best, list(later), values, at)
 
     def _same_weights(self, past):
         expected = schedules.weights(self.plan.schedule, 0, self.step)
@@ -77,13 +94,46 @@ class Run:
             )
         return past
 
+    def drive(self, progress: bool | None) -> FitResult:
+        """Takes chunks of steps until the fit is over."""
+        plan, save = self.plan, self.plan.save
+        with Bar(plan.num_steps, self.step, progress) as bar, interruptible(self):
+            while self.step < plan.num_steps and not (self.stop or self.interrupted):
+                event = self._next_event()
+                count = min(event - self.step, self.program.capacity, self._steps())
+                self._advance(count)
+                bar.update(count, self.chunks[-1].elbo)
+                if self.step == event:
+                    self._look()
+            if self.interrupted and save is not None:
+                save(self)
+        return self._finish()
+
+    def _steps(self) -> int:
+        """Steps in the next call: as asked, or what takes about half a second."""
+        if _steps_per_call is not None:
+            return _steps_per_call
+        if self._pace is None:
+            return _FIRST_CALL
+        return max(1, int(_SECONDS_PER_CALL / self._pace))
+
+    def _next_event(self) -> int:
+        """The step at which Python must look again."""
+        plan = self.plan
+        events = [plan.num_steps, self.watch.due(self.step)]
+        events += [_next_multiple(self.step, e.every) for e in self._regular()]
+        return min(events)
+
+    def _regular(self):
+        return [e for e in (self.plan.held_out, self.plan.save) if e is not None]
+
     def arguments(self, first: int, count: int):
         """The compiled loop's arguments for a chunk."""
         plan, capacity = self.plan, self.program.capacity
         weights = np.ones([capacity])
         seeds = np.zeros([capacity, plan.shards, 2], np.int32)
         seeds[:count] = step_seeds(plan.seed, first, count, plan.shards)
-        if plan.schedule is not None and count:
+        if plan.schedule is not None:
             weights[:count] = schedules.weights(plan.schedule, first, count)
         return (
             tf.constant(first, tf.int32),
@@ -92,21 +142,18 @@ class Run:
             plan.feed.inputs(first, count, capacity),
         )
 
-    def prepare(self) -> None:
-        """Compiles, if that has not been done."""
-        if not self.program.ready:
-            begin = time.perf_counter()
-            self.program.prepare(self.arguments(self.step, 0))
-            self.compile_seconds += time.perf_counter() - begin
-
-    def advance(self, count: int) -> None:
+    def _advance(self, count: int) -> None:
         """Takes `count` steps in one call; a non-finite one is undone and raised."""
-        before = read(self.program.state)
+        begin = time.perf_counter()
+        before = self.values()
         arguments = self.arguments(self.step, count)
         chunk = self.program.run(count, arguments)
         if not chunk.finite:
             raise self._undo(before, arguments, chunk.done)
         self._record(chunk)
+        took = time.perf_counter() - begin
+        self.seconds += took
+        self._pace = took / count
 
     def _record(self, chunk) -> None:
         self.chunks.append(chunk.metrics._replace(value=()))
@@ -122,6 +169,31 @@ class Run:
         text = message(self.step, culprit, names)
         return NonFiniteError(text, self.step, names, self.result())
 
+    def _look(self) -> None:
+        """Evaluates, judges and saves, where the step says that it is time."""
+        plan, self.latest = self.plan, None
+        if plan.held_out is not None and self._due(plan.held_out.every):
+            self._evaluate()
+        self.stop = self.watch.observe(self) or self.stop
+        if plan.save is not None and (self.stop or self._due(plan.save.every)):
+            plan.save(self)
+
+    def _due(self, every: int) -> bool:
+        return self.step >= self.plan.num_steps or self.step % every == 0
+
+    def _evaluate(self) -> None:
+        if self.held_out and self.held_out[-1][0] == self.step:
+            return
+        elbo = self.plan.held_out(self.plan.seed)
+        error = elbo.std(ddof=1) / np.sqrt(len(elbo)) if len(elbo) > 1 else np.nan
+        self.held_out.append((self.step, elbo.mean(), error))
+        if self.step % self.plan.held_out.every == 0:
+            self.latest = elbo
+
+    def values(self) -> tuple:
+        """The value of every variable that steps read or change."""
+        return read(self.program.state)
+
     def trace(self):
         """Everything recorded so far, joined, `[steps, ...]`."""
         return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *self.chunks)
@@ -131,74 +203,29 @@ class Run:
         parts = [chunk.elbo for chunk in self.chunks]
         return np.concatenate(parts) if parts else np.zeros([0])
 
-    def settled(self) -> int:
-        """The first step from which on the KL weight no longer changes."""
+    def steady(self) -> np.ndarray:
+        """The part of the ELBO's trace that can be judged, `[steps]`.
+
+        It begins where the KL weight no longer changes. It ends where a learning rate
+        that falls passes half of its largest value: later, a trace is flat because
+        nothing moves any more, whether or not there is something left to climb.
+        """
         weights = np.concatenate([*self.weights, [np.nan]])[:-1]
         changes = np.flatnonzero(np.diff(weights))
-        return int(changes[-1]) + 1 if len(changes) else 0
+        first, last = int(changes[-1]) + 1 if len(changes) else 0, self.step
+        if self.plan.rate is not None and last > first:
+            rates = self.plan.rate(np.arange(first, last))
+            fast = np.flatnonzero(rates >= rates.max() / 2)
+            first, last = first + fast[0], first + fast[-1] + 1
+        return self.elbo()[first:last]
 
-    def is_converged(self) -> bool:
-        """The criterion's verdict on the trace since the KL weight settled."""
-        criterion = self.plan.criterion
-        if not callable(criterion) or isinstance(criterion, convergence.EarlyStopping):
-            criterion = convergence.Convergence()
-        return bool(criterion(self.elbo()[self.settled() :]))
-
-    def next_event(self) -> int:
-        """The step at which Python must look again."""
-        plan, events = self.plan, [self.plan.num_steps]
-        if plan.criterion and not isinstance(plan.criterion, convergence.EarlyStopping):
-            least = getattr(plan.criterion, "min_steps", 100)
-            events.append(convergence.due(self.step, least))
-        if plan.held_out is not None:
-            events.append(_next_multiple(self.step, plan.held_out_every))
-        if plan.save is not None:
-            events.append(_next_multiple(self.step, plan.save_every))
-        return min(events)
-
-    def look(self) -> None:
-        """Evaluates, judges and saves, where the step says that it is time."""
-        plan, last = self.plan, self.step >= self.plan.num_steps
-        if plan.held_out is not None and (last or self.step % plan.held_out_every == 0):
-            self._evaluate()
-        if plan.criterion and not isinstance(plan.criterion, convergence.EarlyStopping):
-            least = getattr(plan.criterion, "min_steps", 100)
-            if convergence.due(self.step - 1, least) == self.step:
-                self.stop = self.stop or self.is_converged()
-        last = last or self.stop
-        if plan.save is not None and (last or self.step % plan.save_every == 0):
-            plan.save(self)
-
-    def _evaluate(self) -> None:
-        if self.held_out and self.held_out[-1][0] == self.step:
-            return
-        elbo = self.plan.held_out(self.program.state)
-        error = elbo.std(ddof=1) / np.sqrt(len(elbo)) if len(elbo) > 1 else np.nan
-        self.held_out.append((self.step, elbo.mean(), error))
-        stopping = self.plan.criterion
-        off_grid = self.step % self.plan.held_out_every != 0
-        if off_grid or not isinstance(stopping, convergence.EarlyStopping):
-            return
-        if self.best_elbo is None or elbo.mean() > self.best_elbo.mean():
-            self.best_at, self.best_elbo, self.later = self.step, elbo, []
-            self.best = read(self.program.state)
-        else:
-            self.later.append(elbo)
-            self.stop = self.stop or stopping(self.best_elbo, self.later)
-
-    def finish(self) -> FitResult:
+    def _finish(self) -> FitResult:
         """The result; the variables go back to the best step if that was asked for."""
-        result, stopping = self.result(), self.plan.criterion
-        restore = isinstance(stopping, convergence.EarlyStopping)
-        restore = restore and stopping.restore_best and self.best is not None
-        if not restore or self.best_at == self.step:
+        result, best = self.result(), self.watch.best()
+        if best is None or best[1] == self.step:
             return result
-        write(self.program.state, self.best)
-        return result._replace(restored_step=self.best_at)
-
-    def memory(self):
-        """What early stopping remembers."""
-        return (self.best_elbo, self.later, self.best, self.best_at)
+        write(self.program.state, best[0])
+        return result._replace(restored_step=best[1])
 
     def result(self) -> FitResult:
         """What there is to report."""
@@ -207,27 +234,22 @@ class Run:
         held_out = [np.array(part) for part in zip(*self.held_out, strict=True)]
         no_error = metrics is None or isinstance(metrics.standard_error, tuple)
         no_trace = metrics is None or _is_empty(metrics.trace)
+        memory = self.watch.memory
         return FitResult(
             elbo=self.elbo(),
             standard_error=None if no_error else metrics.standard_error,
             steps=self.step,
             trace=None if no_trace else metrics.trace,
             held_out=HeldOut(*held_out) if self.held_out else None,
-            converged=self.stop or self.is_converged(),
+            converged=self.stop or self.watch.verdict(self.steady()),
             interrupted=self.interrupted,
             kl_weight=np.concatenate(self.weights) if self.weights else None,
-            variables=program.step.trained,
+            variables=program.trained,
             seconds=self.seconds,
-            compile_seconds=self.compile_seconds,
+            compile_seconds=0.0,
             compiled=program.compiled,
             seed=plan.seed,
-            state=FitState(
-                program.state,
-                read(program.state),
-                self.step,
-                plan.seed,
-                self.memory(),
-            ),
+            state=FitState(program.state, self.values(), self.step, plan.seed, memory),
         )
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import types
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting.step import captured_variables
 from elbo_tfp.ground import files
+from elbo_tfp.ground.compiled import traced
 
 _KIND = "saved model"
 _SEED = (0, 0)
 
 
 def save(path, *, x=None, probe=None, **parts) -> None:
-    """Saves the variables of fitted parts, with a number to recognise them by.
+    """Saves the variables of fitted parts, with numbers to recognise them by.
 
         et.save("vae.npz", model=model, encoder=encoder, x=x_test[:4])
 
-    Variables are found by running a probe: everything it reads is saved, whether it
-    belongs to a Keras network, a distribution or a closure. By default the probe
-    draws z from the encoder at `x` (or from a surrogate posterior) with a fixed seed
-    and computes log q(z | x) and the model's log p(x, z). What it gives is stored.
+    A part is a model, a distribution, an encoder or any function of x. Everything is
+    saved that it reads when it is called or that it holds: Keras networks with their
+    moments and seeds, distributions, closures. By default z is drawn with a fixed seed
+    and log q(z | x) and log p(x, z) are computed; what they give is stored.
 
     Args:
         path: the file to write, atomically; no pickles in it.
@@ -30,15 +35,20 @@ def save(path, *, x=None, probe=None, **parts) -> None:
         **parts: what is saved, each under a name of your choice.
 
     Raises:
-        ValueError: if there is nothing to save or to probe with.
+        ValueError: if there is nothing to save, or a part that cannot be: it is named.
         OSError: if the disk is full; an older file is then intact.
     """
-    variables, numbers = _probe(parts, x, probe)
-    arrays = {f"variable/{i:05d}": v.numpy() for i, v in enumerate(variables)}
-    arrays |= {f"probe/{i:05d}": np.asarray(n) for i, n in enumerate(numbers)}
+    found = _probe(parts, x, probe)
+    arrays = {f"variable/{i:05d}": v.numpy() for i, v in enumerate(found.variables)}
+    arrays |= {f"probe/{i:05d}": np.asarray(n) for i, n in enumerate(found.numbers)}
     layout, leaves = _flatten(x)
     arrays |= {f"x/{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    header = {"parts": sorted(parts), "x": layout, "own_probe": probe is not None}
+    header = {
+        "parts": sorted(parts),
+        "counts": found.counts,
+        "x": layout,
+        "own_probe": probe is not None,
+    }
     files.write(path, _KIND, header, arrays)
 
 
@@ -69,92 +79,160 @@ def load(path, *, probe=None, **parts) -> None:
         how = "with" if header["own_probe"] else "without"
         raise ValueError(f"{path} was saved {how} probe=; load it the same way.")
     x = _pack(header["x"], _group(arrays, "x"))
-    variables, _ = _probe(parts, x, probe)
-    values, expected = _group(arrays, "variable"), _group(arrays, "probe")
+    found = _probe(parts, x, probe)
+    variables, values = found.variables, _group(arrays, "variable")
+    expected = _group(arrays, "probe")
+    _check_counts(path, found.counts, header["counts"])
     _check_shapes(path, variables, values)
     before = [v.numpy() for v in variables]
     _assign(variables, values)
-    _, found = _probe(parts, x, probe)
-    if not _same(found, expected):
+    numbers = _probe(parts, x, probe).numbers
+    if not _same(numbers, expected):
         _assign(variables, before)
         raise ValueError(
             f"{path} does not fit: with its values the probe gives "
-            f"{_show(found)}, when saved it gave {_show(expected)}. The parts have "
+            f"{_show(numbers)}, when saved it gave {_show(expected)}. The parts have "
             "variables of the same shapes but are built differently (another order, "
             "activation, prior or likelihood). Their values are as before."
         )
 
 
-def _probe(parts: dict, x, probe):
-    """The variables that the probe reads, and its numbers."""
+class _Found(NamedTuple):
+    """What the parts hold."""
+
+    variables: list
+    numbers: list
+    counts: dict
+
+
+def _probe(parts: dict, x, probe) -> _Found:
+    """Every variable of every part, and the probe's numbers."""
     if not parts and probe is None:
         raise ValueError("name the parts to save, as in save(path, model=model).")
-    run = probe if probe is not None else lambda: default_probe(parts, x)
-    concrete = tf.function(run, autograph=False).get_concrete_function()
-    variables = list(captured_variables(concrete))
-    known = {id(v) for v in variables}
-    for name in sorted(parts):
-        for v in getattr(parts[name], "variables", ()):
-            v = v if isinstance(v, tf.Variable) else v.value
-            if id(v) not in known:
-                known.add(id(v))
-                variables.append(v)
+    variables, numbers, counts = {}, [], {}
+    if probe is not None:
+        runs = {"": probe, **dict.fromkeys(sorted(parts))}
+    else:
+        runs = {name: _default_probe(name, parts, x) for name in sorted(parts)}
+    for name, run in runs.items():
+        own = [] if run is None else list(traced(run).variables)
+        if run is not None:
+            numbers += [np.asarray(n) for n in tf.nest.flatten(run())]
+        own += held(parts.get(name))
+        known = len(variables)
+        variables |= {id(v): v for v in own if id(v) not in variables}
+        counts[name] = len(variables) - known
     if not variables:
         raise ValueError(
             "the probe reads no variable: there is nothing to save. Distributions "
             "built once from a variable's value have lost it."
         )
-    return variables, [n.numpy() for n in tf.nest.flatten(concrete())]
+    return _Found(list(variables.values()), numbers, counts)
 
 
-def default_probe(parts: dict, x):
-    """Numbers that depend on every part: log q(z | x) and log p(x, z), nats."""
-    model, q, encoder = None, None, None
-    for name in sorted(parts):
-        part = parts[name]
-        if hasattr(part, "log_joint"):
-            model = part
-        elif hasattr(part, "sample") and hasattr(part, "log_prob"):
-            q = part
-        elif callable(part):
-            encoder = part
-    if encoder is not None:
-        if x is None:
-            raise ValueError("an encoder is probed at data: pass x=, a few rows.")
-        q = encoder(x)
-        if not hasattr(q, "log_prob"):
-            return q
-    if q is None and model is not None:
-        z, x = model.sample(2, _SEED)
-        return model.log_joint(x)(z)
-    if q is None:
+def _default_probe(name: str, parts: dict, x):
+    """A function that gives numbers which depend on the part of this name, in nats."""
+    part = parts[name]
+    if hasattr(part, "log_joint"):
+        return lambda: _of_model(part, parts, x)
+    if _is_distribution(part):
+        return lambda: part.log_prob(part.sample(seed=_SEED))
+    if not callable(part):
         raise ValueError(
-            f"no default probe for {sorted(parts)}: expected a model with log_joint, a "
-            "distribution or an encoder. Pass probe=, a function that reads every "
-            "variable and returns numbers."
+            f"no default probe for ['{name}']: expected a model with log_joint, a "
+            f"distribution or an encoder; got {type(part).__name__}. Pass probe=, a "
+            "function that reads every variable and returns numbers."
         )
-    z = q.sample(seed=_SEED)
-    if model is None or x is None:
-        return q.log_prob(z)
-    return q.log_prob(z), model.log_joint(x)(z)
+    if x is None:
+        raise ValueError(
+            f"{name} is a function, an encoder say, and is probed at data: pass x=, a "
+            "few rows."
+        )
+    return lambda: _of_function(part, x)
+
+
+def _of_function(function, x):
+    q = function(x)
+    return q.log_prob(q.sample(seed=_SEED)) if _is_distribution(q) else q
+
+
+def _of_model(model, parts, x):
+    """log p(x, z) at the z of the first q of the same latents, or of the model."""
+    if x is None and hasattr(model, "sample"):
+        z, x = model.sample(2, seed=_SEED)
+        return model.log_joint(x)(z)
+    others = (parts[n] for n in sorted(parts) if not hasattr(parts[n], "log_joint"))
+    for part in others:
+        q = part if _is_distribution(part) else part(x)
+        if _is_distribution(q):
+            with contextlib.suppress(ValueError):  # latents of another model
+                return model.log_joint(x)(q.sample(seed=_SEED))
+    z, _ = model.sample(len(tf.nest.flatten(x)[0]), seed=_SEED)
+    return model.log_joint(x)(z)
+
+
+def _is_distribution(part) -> bool:
+    return hasattr(part, "sample") and hasattr(part, "log_prob")
+
+
+_PLAIN = (type, types.ModuleType, str, bytes, np.ndarray, tf.Tensor, tf.TensorShape)
+
+
+def held(thing, seen=None) -> list:
+    """The variables that an object holds, itself, in its fields or in its closure."""
+    seen = {} if seen is None else seen
+    if id(thing) in seen or isinstance(thing, _PLAIN):
+        return []
+    seen[id(thing)] = thing
+    if isinstance(thing, tf.Variable):
+        return [thing]
+    return [v for inner in _inside(thing) for v in held(inner, seen)]
+
+
+def _inside(thing) -> list:
+    """What an object is made of."""
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        # Keras layers and TFP distributions know; some of those cannot say
+        return [v if isinstance(v, tf.Variable) else v.value for v in thing.variables]
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, (tuple, list)):
+        return list(thing)
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if isinstance(thing, types.MethodType):
+        return [thing.__self__, thing.__func__]
+    if isinstance(thing, types.FunctionType):
+        return [thing.__defaults__, *map(_content, thing.__closure__ or ())]
+    return list(getattr(thing, "__dict__", {}).values())
+
+
+def _content(cell):
+    with contextlib.suppress(ValueError):  # an empty cell
+        return cell.cell_contents
+
+
+def _check_counts(path, mine: dict, theirs: dict) -> None:
+    for name in mine:
+        if mine[name] != theirs.get(name):
+            raise ValueError(
+                f"{path} holds other variables: the parts have {sum(mine.values())} of "
+                f"them, the file {sum(theirs.values())}; {name or 'the probe'} has "
+                f"{mine[name]}, in the file {theirs.get(name)}. Build the parts as "
+                "they were when saved."
+            )
 
 
 def _check_shapes(path, variables, values) -> None:
     expected = [(tuple(v.shape), v.dtype.name) for v in variables]
     found = [(value.shape, value.dtype.name) for value in values]
-    if expected != found:
-        raise ValueError(
-            f"{path} holds other variables: {_difference(expected, found)}. Build the "
-            "parts as they were when saved."
-        )
-
-
-def _difference(expected, found) -> str:
-    if len(expected) != len(found):
-        return f"the parts have {len(expected)} of them, the file {len(found)}"
-    pairs = enumerate(zip(expected, found, strict=True))
-    i, (mine, theirs) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
-    return f"number {i} is {mine[1]} {mine[0]}, in the file {theirs[1]} {theirs[0]}"
+    for i, (mine, theirs) in enumerate(zip(expected, found, strict=True)):
+        if mine != theirs:
+            raise ValueError(
+                f"{path} holds other variables: number {i} is {mine[1]} {mine[0]}, in "
+                f"the file {theirs[1]} {theirs[0]}. Build the parts as they were when "
+                "saved."
+            )
 
 
 def _same(found, expected) -> bool:

@@ -14,6 +14,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.ground.checks import real, whole, wrong
+
 _LOOKS = 2000
 """At how many steps a schedule is looked at before a fit."""
 
@@ -41,7 +43,7 @@ class KLSchedule:
     @classmethod
     def constant(cls, weight: float) -> KLSchedule:
         """The same weight at every step (beta-VAE; Higgins et al. 2017, eq. 4)."""
-        weight = _weight("weight", weight)
+        weight = real("weight", weight, "[0, inf)")
         return cls(weight, weight, 0.0)
 
     @classmethod
@@ -50,8 +52,12 @@ class KLSchedule:
 
         The weight at step t is `start + (end - start) * min(t / num_steps, 1)`.
         """
-        _positive("num_steps", num_steps)
-        return cls(_weight("start", start), _weight("end", end), float(num_steps))
+        whole("num_steps", num_steps)
+        return cls(
+            real("start", start, "[0, inf)"),
+            real("end", end, "[0, inf)"),
+            float(num_steps),
+        )
 
     @classmethod
     def cyclical(
@@ -67,15 +73,12 @@ class KLSchedule:
         Each cycle rises for `ramp_fraction` of its length and then stays at `end`;
         after `num_steps` the weight stays at `end`.
         """
-        _positive("num_steps", num_steps)
-        _positive("num_cycles", num_cycles)
-        if not 0 < ramp_fraction <= 1:
-            raise ValueError(
-                f"expected ramp_fraction in (0, 1]; got {ramp_fraction!r}. It is the "
-                "part of each cycle in which the weight rises."
-            )
+        whole("num_steps", num_steps)
+        whole("num_cycles", num_cycles)
+        remedy = "It is the part of each cycle in which the weight rises."
+        ramp_fraction = real("ramp_fraction", ramp_fraction, "(0, 1]", remedy)
         period = num_steps / num_cycles
-        start, end = _weight("start", start), _weight("end", end)
+        start, end = real("start", start, "[0, inf)"), real("end", end, "[0, inf)")
         return cls(start, end, period * ramp_fraction, period, float(num_steps))
 
     def __call__(self, step):
@@ -96,9 +99,9 @@ def as_schedule(schedule):
     if isinstance(schedule, numbers.Real) and not isinstance(schedule, bool):
         return KLSchedule.constant(schedule)
     if not callable(schedule):
-        raise ValueError(
-            "expected kl_schedule to be a KLSchedule, a number or a callable "
-            f"step -> weight; got {schedule!r}."
+        raise wrong(
+            "kl_schedule to be a KLSchedule, a number or a callable step -> weight",
+            repr(schedule),
         )
     return schedule
 
@@ -155,14 +158,3 @@ def _scalar(schedule, step) -> float:
             f"{value.shape} at step {step}."
         )
     return float(value.reshape(()))
-
-
-def _weight(name: str, value) -> float:
-    if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
-        raise ValueError(f"expected {name} to be a number >= 0; got {value!r}.")
-    return float(value)
-
-
-def _positive(name: str, value) -> None:
-    if not (isinstance(value, numbers.Integral) and value > 0):
-        raise ValueError(f"expected {name} to be an integer > 0; got {value!r}.")

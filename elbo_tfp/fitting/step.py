@@ -1,14 +1,17 @@
-"""One gradient step, traced once: the objective, its shards and its variables."""
+"""One gradient step: the objective, its shards, its variables, its gradient."""
 
 from __future__ import annotations
 
 import gc
+import time
 import warnings
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from elbo_tfp.fitting import objective as calling
+from elbo_tfp.ground import compiled
+from elbo_tfp.ground.training import training as in_training
 from elbo_tfp.types import Estimate
 
 
@@ -36,58 +39,57 @@ class Metrics(NamedTuple):
     trace: Any
 
 
-class Step(NamedTuple):
-    """A traced gradient step."""
-
-    function: Any
-    """Concrete function (batch, seeds, step, kl_weight) -> (descent, Metrics)."""
-    trained: tuple
-    """The variables that have a gradient, in the order of `descent`."""
-    captured: tuple
-    """Every variable that the graph captures, `trained` included."""
-
-
 class Options(NamedTuple):
-    """What is compiled into a step; part of the key of the cache."""
+    """What is built into a step."""
 
     names: frozenset
+    """What the objective's signature asks for."""
     shards: int
     num_data: int | None
     batch_size: int | None
     annealed: bool
     trace_fn: Any
     dtype: str
+    chosen: tuple | None
+    """The variables to train, or None to find them."""
 
 
-def trace_step(objective, spec, options: Options, trainable_variables) -> Step:
+class Step(NamedTuple):
+    """A traced gradient step."""
+
+    graph: compiled.Graph
+    """Of `(batch, seeds, step, kl_weight)`, returns `(descent, Metrics)`."""
+    trained: tuple
+    """The variables that have a gradient, in the order of `descent`."""
+    scalar: bool
+    """Whether the objective returns one number for a whole batch."""
+    seconds: float
+    """What tracing took."""
+
+
+def trace_step(objective, spec, options: Options) -> Step:
     """Traces one step and finds the variables that it trains and captures.
 
     Raises:
         ValueError: if the objective returns a wrong shape, or trains nothing.
     """
-    found = []
+    found, begin = {}, time.perf_counter()
 
-    def step(batch, seeds, step, kl_weight):
-        descent, metrics, variables = _descend(
-            objective, options, trainable_variables, (batch, seeds, step, kl_weight)
+    def step(*arguments):
+        descent, metrics, found["trained"], found["rank"] = _descend(
+            objective, options, arguments
         )
-        found[:] = variables
         return descent, metrics
 
-    concrete = tf.function(step, autograph=False).get_concrete_function(
+    graph = compiled.traced(
+        step,
         spec,
         tf.TensorSpec([options.shards, 2], tf.int32),
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], options.dtype),
     )
-    return Step(concrete, tuple(found), captured_variables(concrete))
-
-
-def captured_variables(concrete) -> tuple:
-    """The variables a concrete function captures, in the order of its captures."""
-    by_handle = {id(v.handle): v for v in concrete.graph.variables}
-    handles = (id(external) for external, _ in concrete.graph.captures)
-    return tuple(by_handle[h] for h in handles if h in by_handle)
+    seconds = time.perf_counter() - begin
+    return Step(graph, tuple(found["trained"]), found["rank"] == 0, seconds)
 
 
 def estimate(objective, options: Options, part, training: bool) -> Estimate:
@@ -103,34 +105,41 @@ def estimate(objective, options: Options, part, training: bool) -> Estimate:
     }
     given = {name: given[name] for name in given if name in options.names}
     size = options.batch_size and options.batch_size // options.shards
-    made = calling.as_estimate(objective(**given), size)
-    if options.annealed and training and made.elbo is made.value:
-        # the un-annealed value of a bare bound: the same call with weight 1
-        plain = objective(**{**given, "kl_weight": tf.ones_like(kl_weight)})
-        made = made._replace(elbo=calling.as_estimate(plain, size).elbo)
+    with in_training(training):
+        made = calling.as_estimate(objective(**given), size)
+        if options.annealed and training and made.elbo is made.value:
+            # the un-annealed value of a bare bound: the same call with weight 1
+            plain = objective(**{**given, "kl_weight": tf.ones_like(kl_weight)})
+            made = made._replace(elbo=calling.as_estimate(plain, size).elbo)
     return made
 
 
-def _descend(objective, options, chosen, arguments):
+def _descend(objective, options: Options, arguments):
     """The averaged downhill gradient of all shards, the metrics, the variables."""
-    batch, seeds, step, kl_weight = arguments
-    variables, shards = None, []
-    for r in range(options.shards):
-        part = tf.nest.map_structure(lambda x, r=r: _shard(x, r, options.shards), batch)
-        # shard r draws with fold_in(step_seed, r), computed by step_seeds
-        arguments = (part, seeds[r], step, kl_weight)
+    chosen, variables, shards = options.chosen, None, []
+    for part in parts(options, arguments):
         with tf.GradientTape(watch_accessed_variables=chosen is None) as tape:
             for v in chosen or ():
                 tape.watch(v)
-            made = estimate(objective, options, arguments, training=True)
+            made = estimate(objective, options, part, training=True)
             # minimise -L: the only place where the sign turns
             loss = -tf.reduce_mean(made.surrogate)
         if variables is None:
             variables = _trainable(tape, chosen)
         shards.append((tape.gradient(loss, variables), made))
     variables, descent = _average(variables, [g for g, _ in shards], chosen)
+    rank = shards[0][1].surrogate.shape.rank
     made = Estimate(*map(_concat, zip(*[m for _, m in shards], strict=True)))
-    return descent, _metrics(options, step, made, descent, variables), variables
+    metrics = _metrics(options, arguments[2], made, descent, variables)
+    return descent, metrics, variables, rank
+
+
+def parts(options: Options, arguments):
+    """The shards of a step: shard r draws with fold_in(step_seed, r)."""
+    batch, seeds, step, kl_weight = arguments
+    for r in range(options.shards):
+        part = tf.nest.map_structure(lambda x, r=r: _shard(x, r, options.shards), batch)
+        yield part, seeds[r], step, kl_weight
 
 
 def _shard(part, r: int, shards: int):
@@ -157,17 +166,22 @@ def _trainable(tape, chosen) -> list:
 def frozen_by_keras(variables) -> set[int]:
     """Ids of those whose Keras layer was set to `trainable = False`.
 
-    Keras keeps that flag on its own wrapper, where the gradient tape does not look.
+    Keras 3 keeps that flag on its own wrapper of a variable, tf_keras on the layer:
+    the gradient tape looks at neither.
     """
-    import keras
-
-    owners = []
+    frozen = set()
     for referrer in gc.get_referrers(*variables) if variables else ():
-        if isinstance(referrer, keras.Variable):
-            owners.append((referrer._value, referrer.trainable))
-        elif isinstance(referrer, dict) and "_value" in referrer:
-            owners.append((referrer["_value"], referrer.get("_trainable", True)))
-    return {id(value) for value, trainable in owners if not trainable}
+        fields = referrer if isinstance(referrer, dict) else _fields(referrer)
+        if "_value" in fields and not fields.get("_trainable", True):
+            frozen.add(id(fields["_value"]))
+        if "_trainable_weights" in fields and not fields.get("_trainable", True):
+            frozen |= {id(v) for v in fields.values() if isinstance(v, tf.Variable)}
+    return frozen
+
+
+def _fields(owner) -> dict:
+    home = type(owner).__module__.split(".")[0]
+    return getattr(owner, "__dict__", {}) if home in ("keras", "tf_keras") else {}
 
 
 def _average(variables, gradients, chosen):

@@ -10,12 +10,14 @@ bound: each docstring says on which side its number lies, if on any.
 
 from elbo_tfp.evidence import Evidence, jackknife, k_hat
 from elbo_tfp.evidence import estimate as evidence
-from elbo_tfp.gaps.collapse import CollapseReport, collapse_report
+from elbo_tfp.gaps.collapse import collapse_report
+from elbo_tfp.gaps.collapse_results import CollapseReport
 from elbo_tfp.gaps.gap_results import GapReport, Generalization
 from elbo_tfp.gaps.refine import Refined, refine
 from elbo_tfp.gaps.report import gap_report
 from elbo_tfp.gaps.semi_amortized import semi_amortized
 from elbo_tfp.gaps.vsbc import Calibration, vsbc
+from elbo_tfp.ground import measured as per_datum  # noqa: F401
 from elbo_tfp.ground.measured import Average, PerDatum
 
 __all__ = [

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.draws import draw
-from elbo_tfp.evidence.problem import _programs, kept
 from elbo_tfp.gradients import sticking_the_landing
 from elbo_tfp.ground.checks import number
-from elbo_tfp.ground.seeds import fold_in
+from elbo_tfp.ground.compiled import compiled
+from elbo_tfp.ground.seeds import as_seed, fold_in
 
 _ROWS = 16_384
+_BLOCK = 50
 
 
 def ascend(
-    target, family, parameters, *, num_steps, learning_rate, sample_size, seed, **weight
+    target,
+    family,
+    parameters,
+    *,
+    num_steps,
+    learning_rate,
+    sample_size,
+    seed,
+    block=1,
+    **weight,
 ):
     """`num_steps` Adam steps up the ELBO of every datum at once.
 
@@ -37,6 +45,7 @@ def ascend(
         learning_rate: of the first step, in the family's unconstrained parameters.
         sample_size: draws per step and datum.
         seed: stateless.
+        block: steps between two looks at `num_steps`, a divisor of it.
         **weight: `kl_weight`, if another objective is climbed.
 
     Returns:
@@ -62,12 +71,27 @@ def ascend(
         return step + 1, parameters, first, second, total
 
     zero, half = tf.zeros_like(parameters), num_steps // 2
-    total = tf.while_loop(
-        lambda step, *_: step < num_steps,
-        body,
-        (tf.constant(0), parameters, zero, zero, zero),
-    )[-1]
+    state = (tf.constant(0), parameters, zero, zero, zero)
+    total = _repeat(body, state, num_steps, block)[-1]
     return total / tf.cast(num_steps - half, rate.dtype)
+
+
+def _repeat(body, state, num_steps, block):
+    """`num_steps` times `body`, whose state starts with the step's number.
+
+    The inner loop has a known number of rounds: a GPU need not ask the host after each.
+    """
+    if block == 1:
+        return tf.while_loop(lambda step, *_: step < num_steps, body, state)
+
+    def steps(*state):
+        return tf.while_loop(
+            lambda i, *_: i < block,
+            lambda i, *state: (i + 1, *body(*state)),
+            (tf.constant(0), *state),
+        )[1:]
+
+    return tf.while_loop(lambda step, *_: step < num_steps, steps, state)
 
 
 _B1, _B2, _EPSILON = 0.9, 0.99, 1e-6
@@ -90,92 +114,79 @@ def _slope(target, family, parameters, sample_size, seed, step, weight):
     return tf.where(finite, slope, tf.zeros_like(slope))
 
 
-class Climber(NamedTuple):
-    """A model and a family, with the compiled programs that serve all their data."""
+class Climber:
+    """The programs of one search: traced when first used, so once per public call.
 
-    model: object
-    """A `LatentVariableModel`."""
-    family: object
-    """A `Family`."""
-    programs: dict
-    """Where compiled programs are kept."""
-    jit_compile: bool
-    """Whether to compile with XLA."""
+    Args:
+        target_of: data -> the target of `draw`.
+        family: parameters `[B, P]` -> q.
+        data: a tensor, or a structure of tensors.
+        batch: B, a tuple of one number.
+        jit_compile: whether to compile with XLA.
+    """
 
-    @classmethod
-    def of(cls, model, family, batch, jit_compile):
-        """With the programs that the model keeps."""
-        return cls(model, family, _programs(model, tuple(batch)), jit_compile)
+    def __init__(self, target_of, family, data, batch, jit_compile):
+        self._target_of, self._family, self._data = target_of, family, data
+        self._batch, self._jit, self._runs = batch, jit_compile, {}
 
-    def climb(self, x, parameters, num_steps, learning_rate, sample_size, seed):
-        """`ascend` on data x, compiled once for all steps, rates and seeds."""
+    def climb(self, parameters, num_steps, learning_rate, sample_size, seed):
+        """`ascend`, compiled once for all data, weights, rates and seeds."""
+        block = math.gcd(num_steps, _BLOCK)
 
-        def program(x, parameters, num_steps, learning_rate, seed):
+        def program(data, parameters, num_steps, rate, seed):
             return ascend(
-                self.model.log_joint(x),
-                self.family,
+                self._target_of(data),
+                self._family,
                 parameters,
                 num_steps=num_steps,
-                learning_rate=learning_rate,
+                learning_rate=rate,
                 sample_size=sample_size,
                 seed=seed,
+                block=block,
             )
 
         rate = tf.constant(learning_rate, parameters.dtype)
-        run = self._compiled(program, "climb", sample_size)
-        return run(x, parameters, tf.constant(num_steps), rate, seed)
+        steps = tf.constant(num_steps, tf.int32)
+        arguments = parameters, steps, rate, as_seed(seed)
+        return self._run("climb", program, *arguments)
 
-    def log_weights(self, x, parameters, sample_size, seed) -> np.ndarray:
+    def log_weights(self, parameters, sample_size, seed) -> np.ndarray:
         """log w of draws from the family's member, `[S, B]`, nats.
 
         The same seed means the same noise: members close to one another then have
         close log-weights, draw by draw.
         """
 
-        def program(x, parameters, seed):
-            return self._draws(self.family(parameters), x, sample_size, seed)
+        def program(data, parameters, seed):
+            return self._draws(self._family(parameters), data, sample_size, seed)
 
-        run = self._compiled(program, "log_weights", sample_size)
-        return run(x, parameters, seed).numpy()
+        key = ("log_weights", sample_size)
+        return self._run(key, program, parameters, as_seed(seed)).numpy()
 
-    def log_weights_of(self, surrogate_posterior, x, sample_size, seed) -> np.ndarray:
-        """The same for any q, compiled afresh; the same noise where q is a member."""
-        q, jit_compile = surrogate_posterior, self.jit_compile
+    def log_weights_of(self, surrogate_posterior, sample_size, seed) -> np.ndarray:
+        """The same for any q; the same noise where q is a member."""
 
-        @tf.function(jit_compile=jit_compile, autograph=False)
-        def program(seed):
-            return self._draws(q, x, sample_size, seed)
+        def program(data, seed):
+            return self._draws(surrogate_posterior, data, sample_size, seed)
 
-        return program(seed).numpy()
+        return self._run("other", program, as_seed(seed)).numpy()
 
-    def _draws(self, q, x, sample_size, seed):
-        target, batch = self.model.log_joint(x), tuple(x.shape[:1])
+    def _draws(self, q, data, sample_size, seed):
+        target = self._target_of(data)
 
         def once(seed, size):
-            return (draw(target, q, size, seed=seed).log_weights,)
+            log_weights = draw(target, q, size, seed=seed).log_weights
+            return (tf.reshape(log_weights, [size, *self._batch]),)
 
-        chunk = max(1, _ROWS // batch[0])
-        return in_chunks(once, sample_size, chunk, batch, (q.dtype,), seed)[0]
+        chunk = max(1, _ROWS // self._batch[0])
+        dtypes = (tf.nest.flatten(q.dtype)[0],)
+        return in_chunks(once, sample_size, chunk, self._batch, dtypes, seed)[0]
 
-    def _compiled(self, program, *key):
-        owners = (self.family,)
-        return compiled(program, self.programs, key, owners, self.jit_compile)
-
-
-def compiled(program, programs, key, owners, jit_compile):
-    """`program` as a `tf.function`, from `programs` if it is there.
-
-    Args:
-        program: a function of tensors; what else it uses is in `owners` or lasts.
-        programs: the dict that keeps it.
-        key: hashable; what was built into the program, `owners` aside.
-        owners: the objects built into the program. They are kept, lest others take
-            their ids.
-        jit_compile: whether to compile with XLA.
-    """
-    key = (*key, *map(id, owners), jit_compile)
-    make = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
-    return kept(programs, key, lambda: (make(program), owners))[0]
+    def _run(self, key, program, *arguments):
+        arguments = (self._data, *arguments)
+        if key not in self._runs:
+            self._runs[key] = compiled(program, *arguments, jit_compile=self._jit)
+        return self._runs[key](*arguments)
 
 
 def in_chunks(once, sample_size, chunk, batch, dtypes, seed):

@@ -3,118 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds import analytic_kl
-from elbo_tfp.evidence.problem import _programs
+from elbo_tfp.evidence.problem import prior_at
 from elbo_tfp.families import aggregated_posterior
-from elbo_tfp.gaps.climb import compiled, in_chunks
+from elbo_tfp.gaps.climb import in_chunks
+from elbo_tfp.gaps.collapse_results import CollapseReport
 from elbo_tfp.gaps.marginal import kl_per_dimension, posterior_means
-from elbo_tfp.gaps.refine import check
+from elbo_tfp.gaps.refine import _ERROR
 from elbo_tfp.ground import measured as _per
-from elbo_tfp.ground.measured import PerDatum
+from elbo_tfp.ground import structures
+from elbo_tfp.ground.checks import real, whole, wrong
+from elbo_tfp.ground.compiled import compiled
 from elbo_tfp.ground.seeds import split_seed
-from elbo_tfp.ground.tables import Table
 
 _NUMBERS = 2**21
-
-
-class CollapseReport(NamedTuple):
-    """What the latents carry, on average over the data; nats."""
-
-    active: np.ndarray
-    """Whether a latent dimension is active, `[D]`: `mean_variance > threshold`."""
-    mean_variance: np.ndarray
-    """Variance over the data (divided by N) of q's mean, per dimension, `[D]`."""
-    mean_variance_error: np.ndarray
-    """Its standard error from the spread over data, `[D]`."""
-    kl_per_dimension: np.ndarray | None
-    """KL of q's marginal in a dimension to the prior's, mean over data, `[D]`, nats;
-    they add up to `kl` where q and prior are independent across dimensions. None if
-    the family's marginals are not known."""
-    kl_per_dimension_error: np.ndarray | None
-    """Its standard error from the spread over data, `[D]`, nats."""
-    kl: PerDatum
-    """KL(q(z | x) || p(z)), the rate: mutual information + marginal KL."""
-    mutual_information: PerDatum
-    """Each datum's share of I(x; z): E_q[log q(z | x) - log q(z)], q(z) the mixture of
-    all N encoders' answers; the mean is between 0 and log N."""
-    marginal_kl: PerDatum
-    """Each datum's share of KL(q(z) || p(z)): what a fitting prior would save."""
-    swap_loss: PerDatum
-    """Reconstruction with a datum's own z minus that with the z of another datum."""
-    threshold: float
-    """Above which variance a dimension counts as active."""
-
-    @property
-    def num_active(self) -> int:
-        """Number of active dimensions."""
-        return int(self.active.sum())
-
-    @property
-    def log_num_data(self) -> float:
-        """log N, the most that `mutual_information` can be for these data, nats."""
-        return math.log(len(self.kl.value))
-
-    @property
-    def uses_z(self) -> bool:
-        """Whether the decoder's reconstruction suffers, beyond doubt, from a swap."""
-        loss = self.swap_loss.mean
-        # three errors, and no credit for differences that rounding makes
-        return loss.value > 3 * max(loss.noise_error, loss.data_error)
-
-    @property
-    def table(self) -> Table:
-        """The report as a table, for `str` and for notebooks."""
-        size = len(self.kl.value)
-        rows = [
-            ("KL to the prior", self.kl.mean),
-            ("  mutual information", self.mutual_information.mean),
-            ("  marginal KL", self.marginal_kl.mean),
-            ("loss by swapped z", self.swap_loss.mean),
-        ]
-        return Table(
-            f"Collapse report, {size} data, nats per datum",
-            ("mean", "noise +-", "data +-"),
-            tuple(rows),
-            tuple(self._notes()),
-        )
-
-    @property
-    def dimensions(self) -> Table:
-        """One row per latent dimension."""
-        size = len(self.active)
-        kl = [math.nan] * size
-        kl = kl if self.kl_per_dimension is None else self.kl_per_dimension
-        state = ["active" if a else "off" for a in self.active]
-        rows = zip(self.mean_variance, kl, state, strict=True)
-        return Table(
-            f"{self.num_active} of {size} dimensions active "
-            f"(variance of q's mean > {self.threshold:g})",
-            ("variance", "KL, nats", ""),
-            tuple((f"z[{d}]", row) for d, row in enumerate(rows)),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.table}\n\n{self.dimensions}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_() + self.dimensions._repr_html_()
-
-    def _notes(self):
-        yield (
-            f"{self.num_active} of {len(self.active)} dimensions active; "
-            f"decoder uses z: {'yes' if self.uses_z else 'no'}"
-        )
-        information = self.mutual_information.mean.value
-        yield f"most that {len(self.kl.value)} data can show: {self.log_num_data:.3f}"
-        if information > self.log_num_data - 0.1:
-            yield "mutual information is at that limit: take more data"
 
 
 def collapse_report(
@@ -156,7 +62,8 @@ def collapse_report(
     kl, information, swap, log_q = _measured(
         model, encoder, x, sample_size, jit_compile, seeds
     )
-    exact = analytic_kl(q, model.prior)
+    prior = prior_at(model, x)
+    exact = analytic_kl(q, prior)
     if exact is not None:
         kl = np.broadcast_to(np.asarray(exact, np.float64), kl.shape)
     # KL = I + marginal KL, draw by draw
@@ -165,7 +72,7 @@ def collapse_report(
     rate = _per.mean_of(kl, 0.0 if exact is not None else rounding)
     means, noise = posterior_means(q, sample_size, seeds[2])
     variance, variance_error = _variance(means, noise)
-    parts = kl_per_dimension(q, model.prior, sample_size, seeds[3])
+    parts = kl_per_dimension(q, prior, sample_size, seeds[3])
     return CollapseReport(
         active=variance > threshold,
         mean_variance=variance,
@@ -184,27 +91,30 @@ def collapse_report(
 
 def _measured(model, encoder, x, sample_size, jit_compile, seeds):
     """log q(z|x) - log p(z), log q(z|x) - log q(z), swap loss, log q; `[S, B]`."""
-    num, batch = x.shape[0], tuple(x.shape[:1])
-    chunk = max(1, _NUMBERS // (num * x[0].shape.num_elements()))
+    num = structures.batch_size(x)
+    row = [part.shape[1:].num_elements() for part in tf.nest.flatten(x)]
+    chunk = max(1, _NUMBERS // (num * sum(row)))
 
     def program(x, draw_seed, partner_seed):
         q, target = encoder(x), model.log_joint(x)
-        whole, partner = aggregated_posterior(encoder, x), _another(num, partner_seed)
+        # a mixture over the numbers of the data, whatever a datum is made of
+        mixture = aggregated_posterior(
+            lambda i: encoder(structures.rows(x, i)), tf.range(num)
+        )
+        partner = _another(num, partner_seed)
 
         def once(seed, size):
             z = q.sample(size, seed=seed)
             log_q = q.log_prob(z)
             own, log_prior = target.log_parts(z, sample_ndims=1)
             other, _ = target.log_parts(tf.gather(z, partner, axis=1), sample_ndims=1)
-            return log_q - log_prior, log_q - whole.log_prob(z), own - other, log_q
+            return log_q - log_prior, log_q - mixture.log_prob(z), own - other, log_q
 
-        return in_chunks(once, sample_size, chunk, batch, (q.dtype,) * 4, draw_seed)
+        return in_chunks(once, sample_size, chunk, (num,), (q.dtype,) * 4, draw_seed)
 
-    programs, key = _programs(model, batch), ("collapse", sample_size)
-    # an Encoder is often written anew around the same two parts
-    parts = getattr(encoder, "network", encoder), getattr(encoder, "family", None)
-    run = compiled(program, programs, key, parts, jit_compile)
-    return [v.numpy() for v in run(x, seeds[0], seeds[1])]
+    arguments = x, seeds[0], seeds[1]
+    run = compiled(program, *arguments, jit_compile=jit_compile)
+    return [v.numpy() for v in run(*arguments)]
 
 
 def _another(num, seed) -> tf.Tensor:
@@ -225,27 +135,35 @@ def _variance(means, noise):
 
 def _checked(model, encoder, x, threshold, sample_size):
     if not hasattr(model, "log_joint") or not callable(encoder):
-        raise ValueError(
-            "expected a LatentVariableModel and an encoder, a callable x -> "
-            f"distribution; got {type(model).__name__} and {type(encoder).__name__}."
+        raise wrong(
+            "a LatentVariableModel and an encoder, a callable x -> distribution",
+            f"{type(model).__name__} and {type(encoder).__name__}",
         )
-    check({"sample_size": sample_size}, threshold=threshold)
-    if sample_size < 2:
-        raise ValueError(
-            f"expected sample_size >= 2, to know an error; got {sample_size}."
+    if model.global_prior is not None:
+        raise wrong(
+            "a model without a global prior",
+            "one: what x tells about a latent that all data share is no number per "
+            "datum",
+            "Fix the shared latent: LatentVariableModel(prior, lambda z: "
+            "likelihood(z, w)).",
         )
+    whole("sample_size", sample_size, 2, _ERROR)
+    real("threshold", threshold)
     x = model.log_joint(x).x
     q = encoder(x)
     rows = getattr(q, "batch_shape", None)
     if rows is None or getattr(q.event_shape, "rank", None) != 1:
-        raise ValueError(
-            "expected encoder(x) to be a distribution over vectors z; got "
-            f"{type(q).__name__} of event shape {getattr(q, 'event_shape', None)}."
+        raise wrong(
+            "encoder(x) to be a distribution over vectors z",
+            f"{type(q).__name__} of event shape {getattr(q, 'event_shape', None)}",
         )
-    if tuple(rows) != tuple(x.shape[:1]) or x.shape[0] < 2:
-        raise ValueError(
-            "expected at least 2 data, and one distribution for each; got x of shape "
-            f"{x.shape} and q of batch shape {rows}. A single datum varies with "
-            "nothing, so that no latent can be seen to be active."
+    num = structures.batch_size(x, "x")
+    if tuple(rows) != (num,) or num < 2:
+        raise wrong(
+            "at least 2 data, and one distribution for each",
+            f"x of shape {tf.nest.map_structure(lambda part: part.shape, x)} and q of "
+            f"batch shape {rows}",
+            "A single datum varies with nothing, so that no latent can be seen to be "
+            "active.",
         )
     return x, q

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp import draws as _draws
-from elbo_tfp.evidence.problem import Problem
-from elbo_tfp.families import Encoder
-from elbo_tfp.gaps.climb import Climber
+from elbo_tfp.gaps.start import begin, check_finite
+from elbo_tfp.ground.checks import real, whole
 from elbo_tfp.ground.measured import PerDatum, mean_of, rounding_of
-from elbo_tfp.ground.seeds import as_seed, split_seed
+from elbo_tfp.ground.seeds import split_seed
+
+_ERROR = "An error is not known from one draw."
 
 
 class Refined(NamedTuple):
@@ -40,7 +38,7 @@ class Refined(NamedTuple):
 def refine(
     encoder,
     model,
-    x,
+    x=None,
     *,
     family=None,
     num_steps=200,
@@ -68,9 +66,11 @@ def refine(
     Args:
         encoder: an `Encoder`; or, with `family`, a bare callable that maps x to the
             family's parameters `[B, P]` or to a distribution (refinement then starts
-            from the family's own parameters).
-        model: a `LatentVariableModel` without a global prior.
-        x: data, `[B]` + event. All are held at once: a few thousand at a time.
+            from the family's own parameters). With a pin, a family of one member.
+        model: a `LatentVariableModel` without a global prior; or, with `x=None`, what
+            holds its data, such as `joint.experimental_pin(...)`: one datum, B = 1.
+        x: data, `[B]` + event, or a structure of such. All are held at once: a few
+            thousand at a time.
         family: of a bare encoder; None with an `Encoder`.
         num_steps: Adam steps per round.
         max_rounds: at most so many rounds; 1 for a fixed number of steps.
@@ -92,8 +92,8 @@ def refine(
     Source: Hjelm et al. (2016); Krishnan, Liang and Hoffman (2018), algorithm 1.
     """
     start = begin(encoder, model, x, family)
-    search_seed, last_seed = split_seed(as_seed(seed))
-    climber = Climber.of(model, start.family, start.batch, jit_compile)
+    search_seed, last_seed = split_seed(seed)
+    climber = start.climber(jit_compile)
     at, converged, rounds = search(
         start,
         climber,
@@ -106,10 +106,10 @@ def refine(
         seed=search_seed,
     )
     first = start.log_weights(climber, evaluation_size, last_seed)
-    last = climber.log_weights(start.x, at, evaluation_size, last_seed)
+    last = climber.log_weights(at, evaluation_size, last_seed)
     rounding = rounding_of(last)
     return Refined(
-        start.family(at),
+        start.member(at),
         at,
         mean_of(first, rounding),
         mean_of(last, rounding),
@@ -132,23 +132,22 @@ def search(
     seed,
 ):
     """The rounds of `refine`: parameters `[B, P]`, who converged `[B]`, and rounds."""
-    sizes = {
-        "num_steps": num_steps,
-        "max_rounds": max_rounds,
-        "sample_size": sample_size,
-        "evaluation_size": evaluation_size,
-    }
-    check(sizes, learning_rate=learning_rate, tolerance=tolerance)
+    num_steps = whole("num_steps", num_steps)
+    max_rounds = whole("max_rounds", max_rounds)
+    sample_size = whole("sample_size", sample_size)
+    evaluation_size = whole("evaluation_size", evaluation_size, 2, _ERROR)
+    learning_rate = real("learning_rate", learning_rate)
+    tolerance = real("tolerance", tolerance)
     steps_seed, judge_seed = split_seed(seed)
     at = tf.convert_to_tensor(start.parameters)
-    judged = climber.log_weights(start.x, at, evaluation_size, judge_seed)
-    _check_finite(judged, "the start's")
+    judged = climber.log_weights(at, evaluation_size, judge_seed)
+    check_finite(judged, "the start's")
     converged, rounds = np.zeros(start.batch, bool), 0
     while rounds < max_rounds and not converged.all():
         rounds += 1
         steps_seed, now = split_seed(steps_seed)
-        moved = climber.climb(start.x, at, num_steps, learning_rate, sample_size, now)
-        other = climber.log_weights(start.x, moved, evaluation_size, judge_seed)
+        moved = climber.climb(at, num_steps, learning_rate, sample_size, now)
+        other = climber.log_weights(moved, evaluation_size, judge_seed)
         # where a step left the support, the datum stays
         lost = ~np.isfinite(other).all(0)
         moved = tf.where(lost[:, np.newaxis], at, moved)
@@ -163,108 +162,7 @@ def search(
     return at, converged, rounds
 
 
-class Start(NamedTuple):
-    """Data, and where their q starts."""
-
-    x: tf.Tensor
-    batch: tuple
-    family: Any
-    parameters: tf.Tensor
-    amortized: Any
-    """The encoder's distribution if it is no member of the family; else None."""
-
-    def log_weights(self, climber, sample_size, seed):
-        """Of the encoder's answer, `[S, B]`; checked to be finite."""
-        if self.amortized is None:
-            found = climber.log_weights(self.x, self.parameters, sample_size, seed)
-        else:
-            found = climber.log_weights_of(self.amortized, self.x, sample_size, seed)
-        _check_finite(found, "the encoder's")
-        return found
-
-
-def begin(encoder, model, x, family) -> Start:
-    """Asks the encoder for its answer to x, and checks both.
-
-    Raises:
-        ValueError: as `refine`.
-    """
-    if not hasattr(model, "log_joint"):
-        raise ValueError(
-            "expected a LatentVariableModel; got "
-            f"{type(model).__name__}. The order is gap_report(model, encoder, x) and "
-            "refine(encoder, model, x)."
-        )
-    encoder = as_encoder(encoder, family)
-    problem = Problem.of(model, x, None)
-    x, batch = problem.target.x, problem.batch
-    if len(batch) != 1:
-        raise ValueError(
-            f"expected x of shape [B] + the model's event; got x of shape {x.shape}, "
-            f"whose batch shape is {list(batch)}. Write x[tf.newaxis] for one datum."
-        )
-    answer, amortized = encoder.network(x), None
-    if hasattr(answer, "log_prob"):
-        amortized, own = answer, tf.convert_to_tensor(encoder.family.free_parameters)
-        rows, answer = answer.batch_shape, tf.broadcast_to(own, [*batch, own.shape[-1]])
-    else:
-        answer = tf.convert_to_tensor(answer)
-        rows = answer.shape[:-1]
-    if tuple(rows) != batch:
-        raise ValueError(
-            f"expected the encoder to answer x of shape {x.shape} with one row per "
-            f"datum, batch shape {list(batch)}; got {list(rows)}."
-        )
-    encoder.family(answer)  # names a wrong parameter count
-    return Start(x, batch, encoder.family, answer, amortized)
-
-
-def as_encoder(encoder, family=None) -> Encoder:
-    """An `Encoder`, from one or from a bare callable and its family.
-
-    Raises:
-        ValueError: if a callable comes without a family, or an encoder with another.
-    """
-    known = getattr(encoder, "family", None)
-    if known is not None and hasattr(encoder, "network"):
-        if family is None or family is known:
-            return encoder
-        raise ValueError(
-            "expected family=None with an Encoder, which has one of its own. Pass "
-            "encoder.network with the other family."
-        )
-    if family is None or not callable(encoder):
-        raise ValueError(
-            "expected an Encoder(network, family), since a datum's q is refined by "
-            "moving the family's parameters from the network's output; got "
-            f"{type(encoder).__name__}. Write families.Encoder(network, family), or "
-            "pass family= with a callable."
-        )
-    return Encoder(encoder, family)
-
-
 def paired(log_weights, others) -> PerDatum:
     """The mean difference per datum of log-weights from common noise, nats."""
     difference = np.asarray(log_weights, np.float64) - np.asarray(others, np.float64)
     return mean_of(difference, rounding_of(log_weights))
-
-
-def _check_finite(log_weights, whose):
-    bad = int(np.sum(~np.isfinite(log_weights).all(0)))
-    if bad:
-        raise ValueError(
-            f"expected {whose} ELBO to be finite; got minus infinity or NaN for {bad} "
-            f"of {log_weights.shape[-1]} data. Check the data and the model's "
-            "log-density where q puts z."
-        )
-
-
-def check(sizes, **rates):
-    """Raises ValueError unless sizes are positive ints and rates positive numbers."""
-    for name, size in sizes.items():
-        _draws.lead_shape((size,), name)
-    if sizes.get("evaluation_size", 2) < 2:
-        raise ValueError("expected evaluation_size >= 2, to know an error; got 1.")
-    for name, rate in rates.items():
-        if not (isinstance(rate, numbers.Real) and 0 < rate < math.inf):
-            raise ValueError(f"expected {name} to be a number > 0; got {rate!r}.")

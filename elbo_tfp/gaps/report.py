@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from elbo_tfp.evidence.estimation import Evidence, check_method
 from elbo_tfp.evidence.estimation import estimate as estimated
-from elbo_tfp.gaps.climb import Climber
+from elbo_tfp.evidence.methods import METHODS, Evidence, check_method
 from elbo_tfp.gaps.gap_results import GapReport
-from elbo_tfp.gaps.refine import begin, check, paired, search
+from elbo_tfp.gaps.refine import _ERROR, paired, search
+from elbo_tfp.gaps.start import begin
 from elbo_tfp.ground import measured as _per
+from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.measured import PerDatum
 from elbo_tfp.ground.seeds import as_seed, split_seed
 
@@ -17,7 +18,7 @@ from elbo_tfp.ground.seeds import as_seed, split_seed
 def gap_report(
     model,
     encoder,
-    x,
+    x=None,
     *,
     x_train=None,
     family=None,
@@ -39,15 +40,18 @@ def gap_report(
     the amortization gap; both come from the same draws, and so do their errors.
 
     Args:
-        model: a `LatentVariableModel` without a global prior.
-        encoder: an `Encoder`, or a bare callable with `family`, as in `refine`.
-        x: data, `[B]` + event: held-out data if `x_train` is given.
+        model: a `LatentVariableModel` without a global prior; or a pin, as in `refine`.
+        encoder: an `Encoder`, a bare callable with `family`, or with a pin a family of
+            one member, as in `refine`.
+        x: data, `[B]` + event, or a structure of such: held-out data if `x_train` is
+            given.
         x_train: data that model and encoder were trained on (or some of them), to
             report the generalization gap of model and encoder as well.
         family: of a bare encoder; None with an `Encoder`.
-        evidence: where log p(x) comes from: a method of `gaps.evidence`, numbers `[B]`
-            or an `Evidence`; None takes the model's exact one, or else "importance"
-            with the refined q and the same draws as the ELBO.
+        evidence: where log p(x) comes from: a method of `gaps.evidence` (its name, or
+            an object with its options), numbers `[B]` or an `Evidence`; None takes the
+            model's exact one, or else "importance" with the refined q and the same
+            draws as the ELBO.
         sample_size: draws per datum.
         num_steps: of refinement, as in `refine`.
         max_rounds: of refinement, as in `refine`.
@@ -79,10 +83,12 @@ def gap_report(
     }
     if x_train is None:
         return _report(model, encoder, x, evidence, as_seed(seed), **settings)
-    if not (evidence is None or isinstance(evidence, str)):
-        raise ValueError(
-            "expected evidence to be a method's name or None with x_train, since one "
-            "set of numbers cannot serve two sets of data. Make two reports instead."
+    if not (evidence is None or isinstance(evidence, (str, *METHODS.values()))):
+        raise wrong(
+            "evidence to be a method or None with x_train, since one set of numbers "
+            "cannot serve two sets of data",
+            type(evidence).__name__,
+            "Make two reports instead.",
         )
     seeds = split_seed(seed)
     old = _report(model, encoder, x_train, evidence, seeds[0], **settings)
@@ -104,33 +110,29 @@ def _report(
     **refinement,
 ):
     """The report on one set of data."""
-    check({"sample_size": sample_size})
-    if sample_size < 2:
-        raise ValueError(
-            f"expected sample_size >= 2, to know an error; got {sample_size}."
-        )
+    sample_size = whole("sample_size", sample_size, 2, _ERROR)
     refine_seed, draw_seed, evidence_seed = split_seed(seed, 3)
     start = begin(encoder, model, x, family)
-    method, found = _evidence_of(model, start.x, evidence)
-    if evidence_options and found is not None:
-        raise ValueError(
-            "expected evidence_options with a method of gaps.evidence only; got "
-            f"{sorted(evidence_options)} where the evidence is {method}. Leave them "
-            'out, or name the method, evidence="annealed" say.'
+    method, found = _evidence_of(model, start, evidence)
+    if evidence_options and (found is not None or hasattr(method, "measure")):
+        raise wrong(
+            "evidence_options beside the name of a method of gaps.evidence only",
+            f"{sorted(evidence_options)} where the evidence is {method}",
+            'Leave them out, or name the method, evidence="annealed" say.',
         )
-    climber = Climber.of(model, start.family, start.batch, jit_compile)
+    climber = start.climber(jit_compile)
     best, converged, _ = search(start, climber, seed=refine_seed, **refinement)
     # common noise: the same seed draws both
     first = start.log_weights(climber, sample_size, draw_seed)
-    last = climber.log_weights(start.x, best, sample_size, draw_seed)
+    last = climber.log_weights(best, sample_size, draw_seed)
     ladder = _ladder(first, last)
     size = _per.effective_sample_size(last)
     if found is None and (method != "importance" or evidence_options):
         found = estimated(
             model,
-            start.x,
+            x,
             method,
-            surrogate_posterior=start.family(best),
+            surrogate_posterior=start.member(best),
             seed=evidence_seed,
             **evidence_options,
         )
@@ -141,30 +143,31 @@ def _report(
         converged=converged,
         effective_sample_size=size,
         sample_size=sample_size,
-        evidence_method=method,
-        surrogate_posterior=start.family(best),
+        evidence_method=getattr(method, "name", method),
+        surrogate_posterior=start.member(best),
     )
 
 
-def _evidence_of(model, x, evidence):
-    """The name of the method, and the evidence if it is known already."""
+def _evidence_of(model, start, evidence):
+    """The method, and the evidence if it is known already."""
     if evidence is None and getattr(model, "_log_evidence", None) is not None:
-        return "exact", Evidence(model.log_evidence(x), None, None, None)
-    if evidence is None or isinstance(evidence, str):
+        return "exact", Evidence(model.log_evidence(start.data), None, None, None)
+    if evidence is None or isinstance(evidence, (str, *METHODS.values())):
         # before the long search, not after it
-        check_method(evidence or "importance")
+        check_method("importance" if evidence is None else evidence)
         return evidence or "importance", None
     if not isinstance(evidence, Evidence):
         evidence = Evidence(np.asarray(evidence), None, None, None)
-    if tuple(evidence.estimate.shape) != (x.shape[0],):
-        raise ValueError(
-            f"expected one evidence per datum, shape [{x.shape[0]}]; got "
-            f"{list(evidence.estimate.shape)}."
+    if tuple(evidence.estimate.shape) != start.batch:
+        raise wrong(
+            f"one evidence per datum, shape {list(start.batch)}",
+            list(evidence.estimate.shape),
         )
-    if not np.isfinite(evidence.estimate).all():
-        raise ValueError(
-            "expected finite evidence, nats per datum; got NaN or infinity for "
-            f"{np.sum(~np.isfinite(evidence.estimate))} of {x.shape[0]} data."
+    bad = np.sum(~np.isfinite(evidence.estimate))
+    if bad:
+        raise wrong(
+            "finite evidence, nats per datum",
+            f"NaN or infinity for {bad} of {start.batch[0]} data",
         )
     return "given", evidence
 
@@ -196,8 +199,10 @@ def _sum(approximation, amortization, last, first, rounding):
 def _under(found, first, last, ladder) -> dict:
     """The same ladder below an evidence that came from elsewhere."""
     rounding = _per.rounding_of(last)
-    level = np.asarray(found.estimate, np.float64)
-    noise = 0.0 if found.standard_error is None else np.asarray(found.standard_error)
+    # a pin's evidence is one number
+    level = np.reshape(np.asarray(found.estimate, np.float64), rounding.shape)
+    error = 0.0 if found.standard_error is None else np.asarray(found.standard_error)
+    noise = np.broadcast_to(error, rounding.shape)
     evidence = PerDatum(level, np.maximum(noise, rounding), rounding)
 
     def below(elbo):

@@ -7,8 +7,9 @@ import tensorflow as tf
 from elbo_tfp import bounds
 from elbo_tfp.draws import draw
 from elbo_tfp.gaps.climb import ascend
-from elbo_tfp.gaps.refine import as_encoder, check
+from elbo_tfp.gaps.start import as_encoder
 from elbo_tfp.gradients import sticking_the_landing
+from elbo_tfp.ground.checks import real, whole, wrong
 from elbo_tfp.ground.seeds import split_seed
 from elbo_tfp.types import Estimate, with_gradient_of
 
@@ -57,24 +58,23 @@ def semi_amortized(
     Kim et al. (2018), which costs second derivatives.
     """
     if not hasattr(model, "log_joint"):
-        raise ValueError(
-            "expected semi_amortized(model, encoder), a LatentVariableModel first; got "
-            f"{type(model).__name__}."
+        raise wrong(
+            "semi_amortized(model, encoder), a LatentVariableModel first",
+            type(model).__name__,
         )
     encoder = as_encoder(encoder, family)
-    sizes = {
-        "num_steps": num_steps,
-        "refine_sample_size": refine_sample_size,
-        "sample_size": sample_size,
-    }
-    check(sizes, learning_rate=learning_rate)
+    num_steps = whole("num_steps", num_steps)
+    whole("refine_sample_size", refine_sample_size)
+    whole("sample_size", sample_size)
+    real("learning_rate", learning_rate)
 
     def objective(batch, seed, kl_weight=1.0):
         target, start = model.log_joint(batch), encoder.network(batch)
         if hasattr(start, "log_prob"):
-            raise ValueError(
-                "expected the network to return the family's parameters, which are "
-                f"what refinement moves; got the distribution {type(start).__name__}."
+            raise wrong(
+                "the network to return the family's parameters, which are what "
+                "refinement moves",
+                f"the distribution {type(start).__name__}",
             )
         refine_seed, own_seed, last_seed = split_seed(seed, 3)
         refined = ascend(
@@ -85,6 +85,7 @@ def semi_amortized(
             learning_rate=learning_rate,
             sample_size=refine_sample_size,
             seed=refine_seed,
+            block=num_steps,
             kl_weight=kl_weight,
         )
         q = encoder.family(tf.stop_gradient(refined))

@@ -3,7 +3,10 @@
 An estimator takes what `draw` takes and returns an `Estimate`: one value that all
 estimators share, and a surrogate whose gradient differs between them. What an
 estimator needs stands in its docstring under **Requires**; asking it for more is an
-error, not a wrong gradient.
+error, not a wrong gradient. `bound=` names what is climbed instead of the ELBO (or,
+with several importance samples, `bounds.iwae`): any function of `Draws` for
+`reparameterized`, `doubly_reparameterized` and `score_function`; the others say why
+they climb one bound only.
 """
 
 from elbo_tfp.gradients.doubly import doubly_reparameterized

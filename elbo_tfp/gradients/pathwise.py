@@ -9,10 +9,12 @@ from elbo_tfp.bounds import elbo
 from elbo_tfp.gradients.common import (
     both_sizes,
     estimate,
+    is_number,
     objective,
+    only,
     require_reparameterized,
 )
-from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.checks import number, wrong
 from elbo_tfp.types import Estimate
 
 
@@ -25,6 +27,7 @@ def reparameterized(
     seed,
     kl_weight=1.0,
     free_bits=0.0,
+    bound=None,
 ) -> Estimate:
     """The gradient through z(epsilon, phi) and through every log-density.
 
@@ -38,6 +41,8 @@ def reparameterized(
         seed: int, pair of ints or integer tensor; stateless.
         kl_weight: factor of the rate term (K = 1 only).
         free_bits: floor of the rate, nats per datum (K = 1 only).
+        bound: what is climbed instead, any function of `Draws` `[K, B]` that returns
+            `[B]`, such as `lambda draws: bounds.renyi(draws, alpha=0.5)`.
 
     Returns:
         An `Estimate`, each field `[B]`, nats.
@@ -50,7 +55,8 @@ def reparameterized(
     require_reparameterized(surrogate_posterior, "reparameterized")
     sizes = both_sizes(sample_size, importance_sample_size)
     draws = _draws.draw(target, surrogate_posterior, sizes, seed=seed)
-    return estimate(draws, objective(draws, kl_weight, free_bits), kl_weight, free_bits)
+    climbed = bound, kl_weight, free_bits
+    return estimate(draws, objective(draws, *climbed), *climbed)
 
 
 def sticking_the_landing(
@@ -61,6 +67,7 @@ def sticking_the_landing(
     importance_sample_size=1,
     seed,
     kl_weight=1.0,
+    bound=None,
 ) -> Estimate:
     """The reparameterized gradient without the score of q: zero at the posterior.
 
@@ -69,7 +76,8 @@ def sticking_the_landing(
     variance can be larger.
 
     **Requires:** a reparameterized q, a target differentiable in z, and K = 1 (with
-    more importance samples the score has another mean and the gradient is biased).
+    more importance samples the score has another mean and the gradient is biased). The
+    only bound it climbs is therefore `bounds.elbo`.
 
     Args, returns: as `reparameterized`.
 
@@ -80,11 +88,14 @@ def sticking_the_landing(
     Source: Roeder, Wu and Duvenaud (2017), equation 7.
     """
     require_reparameterized(surrogate_posterior, "sticking_the_landing")
+    reason = "elsewhere the score of q, which it leaves out, has another mean"
+    only(bound, elbo, "sticking_the_landing", reason)
     sizes = both_sizes(sample_size, importance_sample_size)
     if sizes[1] != 1:
-        raise ValueError(
-            "expected importance_sample_size=1: sticking the landing is biased for "
-            f"K > 1; got {sizes[1]}. Use doubly_reparameterized."
+        raise wrong(
+            "importance_sample_size=1: sticking the landing is biased for K > 1",
+            sizes[1],
+            "Use doubly_reparameterized.",
         )
     z, _ = _draws.sample(target, surrogate_posterior, sizes, seed)
     draws, slope = slope_in_z(
@@ -93,7 +104,7 @@ def sticking_the_landing(
     # d/d phi = (d log w / d z) dz / d phi; d/d theta = d log p(x, z) / d theta, z fixed
     model = weighted(draws._replace(log_q=tf.stop_gradient(draws.log_q)), kl_weight)
     surrogate = along_path(slope, z, draws) + model
-    return estimate(draws, tf.reduce_mean(surrogate, (0, 1)), kl_weight)
+    return estimate(draws, tf.reduce_mean(surrogate, (0, 1)), None, kl_weight)
 
 
 def slope_in_z(target, surrogate_posterior, z, sizes, of):
@@ -130,7 +141,7 @@ def along_path(slope, z, draws):
 
 def weighted(draws, kl_weight):
     """log p(x | z) + beta (log p(z) - log q(z)) per sample, nats."""
-    if isinstance(kl_weight, (int, float)) and kl_weight == 1:
+    if is_number(kl_weight, 1.0):
         return draws.log_weights
     if draws.log_prior is None:
         return elbo(draws, kl_weight=kl_weight)  # raises, and says why

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp import bounds
 from elbo_tfp import draws as _draws
-from elbo_tfp.bounds.renyi import finite_number
-from elbo_tfp.gradients.common import both_sizes, estimate, objective
+from elbo_tfp.gradients.common import both_sizes, estimate, objective, only
 from elbo_tfp.gradients.pathwise import along_path, slope_in_z
-from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.checks import number, real, wrong
 from elbo_tfp.ground.seeds import fold_in
 from elbo_tfp.types import Estimate
 
@@ -27,6 +27,7 @@ def relaxed(
     importance_sample_size=1,
     seed,
     temperature=0.5,
+    bound=None,
 ) -> Estimate:
     """The gradient through Concrete (Gumbel-softmax) samples of a discrete q.
 
@@ -49,6 +50,7 @@ def relaxed(
         importance_sample_size: K; 1 climbs the ELBO, more the weighted bound.
         seed: int, pair of ints or integer tensor; stateless.
         temperature: of the relaxation, positive; 0 would be the hard samples.
+        bound: `bounds.elbo` (K = 1) or `bounds.iwae`, the default.
 
     Returns:
         An `Estimate`, each field `[B]`, nats.
@@ -60,6 +62,8 @@ def relaxed(
     Source: Maddison, Mnih and Teh (2017), equation 10; Jang, Gu and Poole (2017).
     """
     sizes = both_sizes(sample_size, importance_sample_size)
+    allowed = bounds.elbo if sizes[1] == 1 else bounds.iwae
+    only(bound, allowed, "relaxed", "the slope at soft samples is that bound's")
     q = _Corners.of(surrogate_posterior)
     _check(q, surrogate_posterior, target, temperature)
     z, _ = _draws.sample(target, surrogate_posterior, sizes, seed)
@@ -159,19 +163,19 @@ def _check(q, surrogate_posterior, target, temperature):
     if q is None or not q.dtype.is_floating:
         got = type(getattr(surrogate_posterior, "current", surrogate_posterior))
         dtype = "" if q is None else f" of dtype {q.dtype.name}"
-        raise ValueError(
-            "expected a surrogate posterior that is tfd.OneHotCategorical or "
-            "tfd.Bernoulli (or Independent of one) of a floating dtype, since soft "
-            f"samples are no integers; got {got.__name__}{dtype}. Pass "
-            "dtype=tf.float32 to the distribution, or use vimco or leave_one_out."
+        raise wrong(
+            "a surrogate posterior that is tfd.OneHotCategorical or tfd.Bernoulli (or "
+            "Independent of one) of a floating dtype, since soft samples are no "
+            "integers",
+            f"{got.__name__}{dtype}",
+            "Pass dtype=tf.float32 to the distribution, or use vimco or leave_one_out.",
         )
-    if not isinstance(temperature, tf.Tensor) and not (
-        finite_number(temperature, "temperature") > 0
-    ):
-        raise ValueError(f"expected temperature > 0; got {temperature}.")
+    if not isinstance(temperature, tf.Tensor):
+        real("temperature", temperature)
     if q.one_hot and hasattr(target, "unnormalized_log_prob"):
-        raise ValueError(
-            "expected model.log_joint(x) or a function of z: in a pinned TFP joint the "
-            "gradient of a one-hot prior with respect to z is hidden. Build a "
-            "LatentVariableModel, or write the sum over z * log p in a function."
+        raise wrong(
+            "model.log_joint(x) or a function of z",
+            "a pinned TFP joint, where the gradient of a one-hot prior in z is hidden",
+            "Build a LatentVariableModel, or write the sum over z * log p in a "
+            "function.",
         )

@@ -10,8 +10,15 @@ import tensorflow as tf
 
 from elbo_tfp import bounds
 from elbo_tfp import draws as _draws
-from elbo_tfp.gradients.common import both_sizes, estimate, is_number, objective
-from elbo_tfp.ground.checks import number
+from elbo_tfp.gradients.common import (
+    both_sizes,
+    estimate,
+    is_number,
+    objective,
+    of_each,
+    only,
+)
+from elbo_tfp.ground.checks import number, wrong
 from elbo_tfp.types import Estimate
 
 
@@ -25,6 +32,7 @@ def score_function(
     kl_weight=1.0,
     free_bits=0.0,
     baseline=0.0,
+    bound=None,
 ) -> Estimate:
     """The gradient (f - b) grad log q(z), with f the log-weight and b a baseline.
 
@@ -41,6 +49,8 @@ def score_function(
         kl_weight: factor of the rate term (K = 1 only).
         free_bits: floor of the rate, nats per datum (K = 1 only).
         baseline: b, a number or `[B]`, nats; a constant as far as gradients go.
+        bound: what is climbed instead, any function of `Draws` `[K, B]` that returns
+            `[B]`.
 
     Returns:
         An `Estimate`, each field `[B]`, nats.
@@ -53,17 +63,17 @@ def score_function(
     """
     sizes = both_sizes(sample_size, importance_sample_size)
     draws = _detached(target, surrogate_posterior, sizes, seed)
-    if sizes[1] == 1:
+    if bound is None and sizes[1] == 1:
         log_q = tf.stop_gradient(draws.log_q)
         signal = _signal(draws._replace(log_q=log_q), kl_weight, free_bits)[:, 0]
     else:
-        objective(draws, kl_weight, free_bits)  # raises if a weight is asked for
-        signal = bounds.iwae(draws, axis=1)
+        objective(draws, bound, kl_weight, free_bits)  # raises if a weight is asked for
+        signal = of_each(draws, bound)
     # grad E[f] = E[(f - b) grad sum_k log q(z_k) + grad f]
     score = tf.reduce_sum(_log_q_in_full(draws, surrogate_posterior), 1)
     centred = tf.stop_gradient(signal - number(baseline, signal.dtype))
     surrogate = tf.reduce_mean(centred * score + signal, 0)
-    return estimate(draws, surrogate, kl_weight, free_bits)
+    return estimate(draws, surrogate, bound, kl_weight, free_bits)
 
 
 def leave_one_out(
@@ -75,6 +85,7 @@ def leave_one_out(
     seed,
     kl_weight=1.0,
     free_bits=0.0,
+    bound=None,
 ) -> Estimate:
     """The score-function gradient, each sample's baseline being the others' mean.
 
@@ -83,7 +94,8 @@ def leave_one_out(
     moving average and no tuning is involved.
 
     **Requires:** a q whose log-density is differentiable in its parameters,
-    S >= 2 samples and K = 1.
+    S >= 2 samples and K = 1: of one sample every bound is `bounds.elbo`, the only one
+    that may be named.
 
     Args, returns: as `score_function`.
 
@@ -95,15 +107,19 @@ def leave_one_out(
     Mnih and Rezende (2016), equation 7.
     """
     sizes = both_sizes(sample_size, importance_sample_size)
+    only(bound, bounds.elbo, "leave_one_out", "this baseline is the ELBO's")
     if sizes[0] < 2:
-        raise ValueError(
-            "expected sample_size of at least 2: each sample's baseline is the mean of "
-            f"the others; got {sizes[0]}. Pass sample_size=2, or use score_function."
+        raise wrong(
+            "sample_size of at least 2: each sample's baseline is the mean of the "
+            "others",
+            sizes[0],
+            "Pass sample_size=2, or use score_function.",
         )
     if sizes[1] != 1:
-        raise ValueError(
-            "expected importance_sample_size=1: this baseline is the ELBO's; got "
-            f"{sizes[1]}. Raise sample_size instead, or use vimco."
+        raise wrong(
+            "importance_sample_size=1: this baseline is the ELBO's",
+            sizes[1],
+            "Raise sample_size instead, or use vimco.",
         )
     draws = _detached(target, surrogate_posterior, sizes, seed)
     log_q = tf.stop_gradient(draws.log_q)
@@ -113,7 +129,7 @@ def leave_one_out(
     centred = tf.stop_gradient(centred * (sizes[0] / (sizes[0] - 1)))
     score = _log_q_in_full(draws, surrogate_posterior)
     surrogate = tf.reduce_mean(centred * score + signal, (0, 1))
-    return estimate(draws, surrogate, kl_weight, free_bits)
+    return estimate(draws, surrogate, None, kl_weight, free_bits)
 
 
 def _detached(target, surrogate_posterior, sizes, seed):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.ground.checks import whole, wrong
+from elbo_tfp.ground.compiled import compiled
 from elbo_tfp.ground.seeds import as_seed, fold_in
 
 
@@ -113,8 +115,7 @@ def per_sample(
         ValueError: if `variables` is empty or no list, or `num_samples` below 1.
     """
     variables = _as_list(variables)
-    if isinstance(num_samples, bool) or not num_samples >= 1:
-        raise ValueError(f"expected num_samples of at least 1; got {num_samples!r}.")
+    whole("num_samples", num_samples)
     gradient = _gradient_of(
         estimator,
         target,
@@ -126,15 +127,15 @@ def per_sample(
         },
     )
 
-    @tf.function(autograph=False, jit_compile=jit_compile)
-    def run(seed):
+    def program(seed):
         return tf.map_fn(
             lambda i: gradient(variables, fold_in(seed, i)),
             tf.range(num_samples),
             fn_output_signature=[v.dtype for v in variables],
         )
 
-    return run(as_seed(seed))
+    seed = as_seed(seed)
+    return compiled(program, seed, jit_compile=jit_compile)(seed)
 
 
 def report(
@@ -170,11 +171,7 @@ def report(
     Raises:
         ValueError: if `num_samples` is below 2, or no variable is found.
     """
-    if isinstance(num_samples, bool) or not num_samples >= 2:
-        raise ValueError(
-            "expected num_samples of at least 2: the noise of a single gradient is "
-            f"unknown; got {num_samples!r}."
-        )
+    whole("num_samples", num_samples, 2, "One gradient does not show its noise.")
     estimators = _named(estimators)
     if variables is None:
         first = next(iter(estimators.values()))
@@ -235,10 +232,11 @@ def _watched(estimator, target, surrogate_posterior, seed, options):
 
 def _as_list(variables):
     if not isinstance(variables, (list, tuple)) or not variables:
-        raise ValueError(
-            "expected variables to be a list of at least one variable; got "
-            f"{variables!r}. If the surrogate posterior was built from variables once, "
-            "pass a function that builds it."
+        raise wrong(
+            "variables to be a list of at least one variable",
+            repr(variables),
+            "If the surrogate posterior was built from variables once, pass a function "
+            "that builds it.",
         )
     # a Keras variable holds TensorFlow's
     return [v if isinstance(v, tf.Variable) else v.value for v in variables]

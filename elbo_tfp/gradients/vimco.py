@@ -7,7 +7,8 @@ import tensorflow as tf
 from elbo_tfp import bounds
 from elbo_tfp import draws as _draws
 from elbo_tfp.bounds.leave_out import logsumexp_of_others
-from elbo_tfp.gradients.common import both_sizes, estimate
+from elbo_tfp.gradients.common import both_sizes, estimate, only
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.types import Estimate
 
 
@@ -18,6 +19,7 @@ def vimco(
     sample_size=1,
     importance_sample_size=2,
     seed,
+    bound=None,
 ) -> Estimate:
     """The score-function gradient in which each sample is credited with what it adds.
 
@@ -34,6 +36,7 @@ def vimco(
         sample_size: S, the number of independent estimates that are averaged.
         importance_sample_size: K, at least 2.
         seed: int, pair of ints or integer tensor; stateless.
+        bound: `bounds.iwae`, the only one whose credit this is.
 
     Returns:
         An `Estimate`, each field `[B]`, nats.
@@ -44,19 +47,22 @@ def vimco(
 
     Source: Mnih and Rezende (2016), equations 7, 8 and 10.
     """
+    only(bound, bounds.iwae, "vimco", "its credit is that of a mean weight")
     sizes = both_sizes(sample_size, importance_sample_size)
     if sizes[1] < 2:
-        raise ValueError(
-            "expected importance_sample_size of at least 2: each sample's baseline "
-            f"comes from the others; got {sizes[1]}. Use leave_one_out for the ELBO."
+        raise wrong(
+            "importance_sample_size of at least 2: each sample's baseline comes from "
+            "the others",
+            sizes[1],
+            "Use leave_one_out for the ELBO.",
         )
     z, _ = _draws.sample(target, surrogate_posterior, sizes, seed)
     z = tf.nest.map_structure(tf.stop_gradient, z)
     draws = _draws.evaluate(target, surrogate_posterior, z, sizes)
-    bound = bounds.iwae(draws, axis=1)
+    value = bounds.iwae(draws, axis=1)
     credit = tf.stop_gradient(_credit(draws.log_weights, axis=1))
     # grad E[L_K] = E[sum_k credit_k grad log q(z_k) + grad L_K at fixed samples]
-    surrogate = tf.reduce_sum(credit * draws.log_q, 1) + bound
+    surrogate = tf.reduce_sum(credit * draws.log_q, 1) + value
     return estimate(draws, tf.reduce_mean(surrogate, 0))
 
 

@@ -11,6 +11,8 @@ never below that of the larger one, since
 `enumerate_discrete` sums finite latents, `linear_gaussian` and `conjugate` integrate
 Gaussian, Gamma and Beta ones, `kalman` and `forward` whole paths of a Markov chain.
 Each finds what it needs by evaluating the model itself, and one may follow another.
+What `tfd.Masked` hides in the data is left out, exactly (`conjugate` refuses it).
+`Marginal` says what every kind of them must answer.
 """
 
 from elbo_tfp.marginals.base import Marginal

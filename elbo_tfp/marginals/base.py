@@ -1,48 +1,76 @@
-"""A model with some latents integrated out, and the prior of those that remain."""
+"""A model with some latents integrated out: what every kind of it must answer."""
 
 from __future__ import annotations
 
-import inspect
+import abc
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
-from elbo_tfp.marginals.latents import repeat
+from elbo_tfp.marginals.latents import (
+    Latents,
+    named_parts,
+    needs_global,
+    prior_given,
+    repeat,
+)
+from elbo_tfp.marginals.priors import KeptPrior, part_distributions, plain_prior
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.models.target import event_shape_of
 
 tfd = tfp.distributions
 
 
-class Marginal(LatentVariableModel):
+class Marginal(LatentVariableModel, abc.ABC):
     """p(x, z_1) = integral of p(x, z_1, z_2) over z_2, with p(z_2 | z_1, x) at hand.
 
     A `LatentVariableModel` of what remains: one part alone is a tensor, several are a
     dict by name (a list, if the parts had no names). If nothing remains, z has event
     shape `[0]`, and `log_evidence` and `posterior` are exact.
 
+    The protocol: a subclass is final, and answers three questions about `rest`, which
+    is `(z_1,)`, or `(z_1, w)` under a global prior. What do data look like (`_given`)?
+    What was integrated (`_conditional`)? How likely is z_1 (`_log_prior`)? When it is
+    made it examines the model, by `_same`.
+
     Args:
-        model: the model it was made from.
-        latents: the `Latents` that say which parts are integrated.
-        prior: a callable that returns p(z_1).
-        likelihood: a callable from z_1 (and w) to p(x | z_1).
-        conditional: a callable `(likelihood_input, x) -> distribution` of z_2.
+        model: the model it is made from.
+        names: the latents to integrate, None for the only one.
         support: as in `LatentVariableModel`, if the model has none of its own.
     """
 
-    def __init__(self, model, latents, prior, likelihood, conditional, support=None):
-        self.integrated_from, self._latents = model, latents
-        self._conditional, exact = conditional, {}
-        if not latents.kept:
-            exact = {"log_evidence": self._all_summed, "posterior": self._all}
+    _expected = "a latent that can be integrated exactly"
+    _remedy = "Integrate another latent, or approximate this one with q."
+
+    def __init__(self, model, names, support=None):
+        self.integrated_from, self._latents = model, Latents(model, names)
+        shared = model._global_prior is not None
+        exact = {"log_evidence": self._all_summed, "posterior": self._all}
+        tied = needs_global(model) and bool(self._latents.kept)
         super().__init__(
-            prior,
-            likelihood,
+            self._tied_prior if tied else lambda: self._prior_of_kept(),
+            lambda *rest: self._given(_tensors(rest)),
             model._global_prior,
             support=model._support or support,
-            **exact,
+            **({} if shared or self._latents.kept else exact),
         )
+        prior = prior_given(model)
+        part_distributions(prior, self._latents)  # raises, if it cannot be taken apart
+        self._dtype = prior.log_prob(prior.sample(seed=(0, 0))).dtype
+
+    @abc.abstractmethod
+    def _given(self, rest):
+        """p(x | rest), batch shape `[S, B]`."""
+
+    @abc.abstractmethod
+    def _conditional(self, rest, x):
+        """p(z_2 | rest, x), batch shape `[S, B]`, with `sample` and `log_prob`."""
+
+    @abc.abstractmethod
+    def _log_prior(self, rest):
+        """log p(z_1), or log p(z_1 | w), `[S, B]`, nats."""
 
     def conditional(self, z, x):
         """p(z_2 | z_1, x), the exact distribution of what was integrated.
@@ -55,12 +83,8 @@ class Marginal(LatentVariableModel):
         Returns:
             A distribution of batch shape `[S, B]`, with `sample` and `log_prob`.
         """
-        z = z if self._global_prior is not None else (z,)
-        return self._conditional(_tensors(tuple(z)), tf.convert_to_tensor(x))
-
-    def likelihood(self, *z):
-        """The distribution of x given what remains (and w, with a global prior)."""
-        return super().likelihood(*_tensors(z))
+        rest = tuple(z) if self._global_prior is not None else (z,)
+        return self._conditional(_tensors(rest), tf.convert_to_tensor(x))
 
     def complete(self, z, x, *, seed):
         """Latents of the model it was made from: z with a draw of the rest put back.
@@ -75,12 +99,28 @@ class Marginal(LatentVariableModel):
         whole = self._latents.merge(z[0] if shared else z, drawn)
         return (whole, z[1]) if shared else whole
 
+    def _prior_of_kept(self, *shared):
+        if not self._latents.kept:
+            return tfd.Sample(tfd.Normal(tf.zeros([], self._dtype), 1), 0)
+        joint = prior_given(self.integrated_from, shared)
+        return plain_prior(joint, self._latents) or KeptPrior(
+            joint, self._latents, lambda z: self._log_prior((z, *shared))
+        )
+
+    def _tied_prior(self, w):
+        """p(z_1 | w), from w with the axis `[S, 1]` along which data stand."""
+        events = self.global_prior.event_shape
+        return self._prior_of_kept(
+            tf.nest.map_structure(lambda t, e: tf.squeeze(t, -1 - e.rank), w, events)
+        )
+
     def _nothing(self, x):
         example = self.likelihood(self.prior.sample(seed=(0, 0)))
         events = event_shape_of(example).rank
         x = tf.convert_to_tensor(x)
-        lead = tf.shape(x)[: x.shape.rank - events]
-        return tf.zeros(tf.concat([lead, [0]], 0), self.prior.dtype)
+        lead = x.shape.rank - events
+        nothing = tf.zeros(tf.concat([tf.shape(x)[:lead], [0]], 0), self._dtype)
+        return tf.ensure_shape(nothing, [*x.shape[:lead], 0])
 
     def _all_summed(self, x):
         return self.log_joint(x).log_parts(self._nothing(x))[0]
@@ -88,126 +128,75 @@ class Marginal(LatentVariableModel):
     def _all(self, x):
         return self.conditional(self._nothing(x), x)
 
+    # what subclasses examine the model with
 
-def beside(latents, kept, shared, part):
-    """z_1 and w, repeated along the leading axes that one part of z_2 has beyond z_1.
+    def _only(self, kind, remedy):
+        """The name of the one latent to integrate."""
+        if len(self._latents.integrated) > 1:
+            raise wrong(f"one {kind} to integrate", self._latents.integrated, remedy)
+        return self._latents.integrated[0]
 
-    Args:
-        latents: which parts remain; one is integrated.
-        kept: `[S, B]` + event.
-        shared: w in a tuple, `[S]` + event, or nothing.
-        part: what is integrated, `[..., S, B]` + event.
-    """
-    events = latents.event_ranks()[latents.integrated[0]]
-    extra = part.shape.rank - events - latents.lead(kept)[1].rank
-    for axis in range(extra)[::-1]:
-        count = part.shape[axis]
-        kept, shared = tf.nest.map_structure(
-            lambda t, count=count: repeat(t, count), (kept, tuple(shared))
-        )
-    return kept, shared
+    def _at(self, rest, value):
+        """name -> p(part | parts before), and p(x | z), at one value of z_2 per z_1."""
+        return self._seen(self._latents.merge(rest[0], value), rest[1:])
 
+    def _among(self, rest, values):
+        """As `_at`, for each of M values: name -> `[M]` + event; batch `[M, S, B]`."""
+        whole = self._latents.spread(rest[0], values)
+        count = next(iter(values.values())).shape[0]
+        return self._seen(whole, [repeat(w, count) for w in rest[1:]])
 
-def part_distributions(prior, latents, kept=None, *, whole=None):
-    """name -> distribution of each part; given what remains, or all, if passed on."""
-    if latents.is_single:
-        return {latents.names[0]: prior}
-    if not hasattr(prior, "sample_distributions"):
-        raise ValueError(
-            "expected the prior of several latents to be a TFP joint distribution; got "
-            f"{type(prior).__name__}."
-        )
-    if kept is not None:
-        none = dict.fromkeys(latents.integrated)
-        whole = latents.whole(none | latents._unpack(latents.kept, kept))
-    found = prior.sample_distributions(seed=(0, 0), value=whole)[0]
-    return latents.parts(found)
+    def _seen(self, whole, shared):
+        prior = prior_given(self.integrated_from, shared)
+        parts = part_distributions(prior, self._latents, whole)
+        return parts, self.integrated_from.likelihood(whole, *shared)
 
+    def _beside(self, rest, part):
+        """`rest` repeated along the leading axes that one z_2 has beyond z_1."""
+        kept, *shared = rest
+        events = self._latents.events()[self._latents.integrated[0]].rank
+        extra = part.shape.rank - events - self._latents.lead(kept)[1].rank
+        for axis in range(extra)[::-1]:
+            count = part.shape[axis]
+            kept, shared = tf.nest.map_structure(
+                lambda t, count=count: repeat(t, count), (kept, shared)
+            )
+        return kept, *shared
 
-def plain_prior(prior, latents):
-    """p(z_1) as a distribution of its own, where no part of it needs z_2; else None."""
-    if type(prior) is not tfd.JointDistributionNamed:
-        return None
-    makers = {n: prior.model[n] for n in latents.kept}
-    parents = {
-        n: () if isinstance(m, tfd.Distribution) else inspect.signature(m).parameters
-        for n, m in makers.items()
-    }
-    if not makers or any(set(p) & set(latents.integrated) for p in parents.values()):
-        return None
-    if len(makers) > 1:
-        return tfd.JointDistributionNamed(makers)
-    (name,) = makers
-    built = parents[name] == () and makers[name]
-    return built or None
+    def _log_prior_apart(self, rest, value):
+        """log p(z_1), `[S, B]`, where no part of it hangs on z_2; at any value of z_2.
 
+        p(z_1, z_2) = p(z_1) p(z_2 | z_1): the second factor is left out.
+        """
+        prior = prior_given(self.integrated_from, rest[1:])
+        lead, static = self._latents.lead(rest[0])
+        event = self._latents.events()[self._latents.integrated[0]]
+        value = tf.broadcast_to(value, tf.concat([lead, event], 0))
+        value = tf.ensure_shape(value, static + event)
+        whole = self._latents.merge(rest[0], value)
+        parts = named_parts(prior.log_prob_parts(whole))
+        return tf.add_n([parts[name] for name in self._latents.kept])
 
-def prior_of_kept(model, latents, dtype, log_prob):
-    """A callable that returns p(z_1), of event shape `[0]` where nothing remains.
+    def _examples(self):
+        """Two draws of z_1, and of w, at which the model is examined."""
+        shared = self.integrated_from.global_prior
+        shared = () if shared is None else (shared.sample(2, seed=(0, 1)),)
+        tied = needs_global(self.integrated_from)
+        if not self._latents.kept:
+            return tf.zeros([2, 1, 0] if tied else [2, 0], self._dtype), *shared
+        prior = prior_given(self.integrated_from, shared)
+        return self._latents.keep(prior.sample([] if tied else 2, seed=(0, 0))), *shared
 
-    Args:
-        model: the `LatentVariableModel`.
-        latents: which parts remain.
-        dtype: of the empty z.
-        log_prob: as in `KeptPrior`, where the joint's own parts do not suffice.
-    """
-
-    def prior():
-        if not latents.kept:
-            return tfd.Sample(tfd.Normal(tf.zeros([], dtype), 1), 0)
-        joint = model.prior
-        return plain_prior(joint, latents) or KeptPrior(joint, latents, log_prob)
-
-    return prior
-
-
-def log_prior_of_kept(prior, latents, whole):
-    """log p(z_1), `[S, B]`, where no part of z_1 depends on z_2."""
-    # p(z_1, z_2) = p(z_1) p(z_2 | z_1): leave the second factor out
-    parts = latents.parts(prior.log_prob_parts(whole))
-    return tf.add_n([parts[name] for name in latents.kept])
-
-
-def some_latents(model, latents):
-    """Two draws of z_1, and of w as a tuple, at which a model is examined."""
-    if latents.kept:
-        kept = latents.keep(model.prior.sample(2, seed=(0, 0)))
-    else:
-        kept = tf.zeros([2, 0], tf.float32)
-    shared = model.global_prior
-    return kept, () if shared is None else (shared.sample(2, seed=(0, 1)),)
-
-
-class KeptPrior:
-    """p(z_1), from the joint prior of all parts and a formula for its log-density.
-
-    Args:
-        prior: the joint prior.
-        latents: which parts remain.
-        log_prob: a callable from z_1, `[S, B]` + event, to log p(z_1), `[S, B]`.
-    """
-
-    def __init__(self, prior, latents, log_prob):
-        self._prior, self._latents, self.log_prob = prior, latents, log_prob
-        self.event_shape = latents.keep(prior.event_shape)
-        self.dtype = latents.keep(prior.dtype)
-        self.batch_shape = tf.TensorShape([])
-        self.reparameterization_type = tfd.NOT_REPARAMETERIZED
-
-    def sample(self, sample_shape=(), *, seed):
-        """Draws of the whole, of which z_1 is kept."""
-        draws = self._prior.sample(sample_shape, seed=split_seed(seed, 1)[0])
-        return self._latents.keep(draws)
-
-    def experimental_default_event_space_bijector(self):
-        """One bijector per part, onto its support."""
-        parts = part_distributions(self._prior, self._latents)
-        maps = {
-            n: parts[n].experimental_default_event_space_bijector()
-            for n in self._latents.kept
-        }
-        packed = self._latents._pack(self._latents.kept, maps)
-        return packed if len(maps) == 1 else tfp.bijectors.JointMap(packed)
+    def _same(self, one, other, what):
+        """Raises ValueError, saying `what` is wrong, where two tensors differ."""
+        limit = 1e-3 if one.dtype == tf.float32 else 1e-8
+        if 0 in one.shape:
+            return
+        scale = 1 + float(tf.reduce_max(tf.abs(other)))
+        gap = float(tf.reduce_max(tf.abs(one - other)))
+        if not gap <= limit * scale:
+            found = f"a model in which {what} (by {gap:.3g})"
+            raise wrong(self._expected, found, self._remedy)
 
 
 def _tensors(structure):

@@ -6,11 +6,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.marginals.shapes import ShapedLike
 
 tfd = tfp.distributions
 
 
-class Compound(tfd.Distribution):
+class Compound(ShapedLike):
     """x with a conjugate z_2 integrated out.
 
     Args:
@@ -22,18 +23,11 @@ class Compound(tfd.Distribution):
     Source: Besag (1989), "A candidate's formula".
     """
 
-    def __init__(self, prior, likelihood, posterior, at, name="Compound"):
+    def __init__(self, prior, likelihood, posterior, at):
         self._likelihood, self._posterior = likelihood, posterior
-        self._shapes = likelihood(at)
-        self._prior = tfd.BatchBroadcast(prior, self._shapes.batch_shape_tensor())
-        super().__init__(
-            dtype=self._shapes.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters={"prior": prior, "name": name},
-            name=name,
-        )
+        example = likelihood(at)
+        self._prior = tfd.BatchBroadcast(prior, example.batch_shape_tensor())
+        super().__init__(example, {"prior": prior})
 
     def _log_prob(self, x):
         posterior = self._posterior(x)
@@ -49,15 +43,3 @@ class Compound(tfd.Distribution):
 
     def _mean(self):
         return self._likelihood(self._prior.mean()).mean()
-
-    def _batch_shape(self):
-        return self._shapes.batch_shape
-
-    def _batch_shape_tensor(self):
-        return self._shapes.batch_shape_tensor()
-
-    def _event_shape(self):
-        return self._shapes.event_shape
-
-    def _event_shape_tensor(self):
-        return self._shapes.event_shape_tensor()

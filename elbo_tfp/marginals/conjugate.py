@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.distributions.counts import is_count
-from elbo_tfp.marginals.base import (
-    Marginal,
-    beside,
-    log_prior_of_kept,
-    part_distributions,
-    prior_of_kept,
-    some_latents,
-)
+from elbo_tfp.ground.checks import wrong
+from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.compound import Compound
-from elbo_tfp.marginals.latents import Latents
-from elbo_tfp.marginals.linear import MULTIVARIATE, linear_gaussian
+from elbo_tfp.marginals.gaussians import MULTIVARIATE
+from elbo_tfp.marginals.latents import named_parts, prior_given
+from elbo_tfp.marginals.linear import linear_gaussian
 
 tfd = tfp.distributions
 
@@ -56,21 +51,11 @@ def conjugate(model, name=None) -> Marginal:
 
     Source: Bernardo and Smith (1994), section 5.2 and appendix A.
     """
-    latents = Latents(model, name)
-    if len(latents.integrated) > 1:
-        raise ValueError(
-            f"expected one latent to integrate; got {latents.integrated}. Integrate "
-            "them one after the other: conjugate(conjugate(model, a), b)."
-        )
-    parts = _Parts(model, latents)
-    if parts.is_gaussian:
+    found = Conjugate(model, name)
+    if found.is_gaussian:
         return linear_gaussian(model, name)
-    parts.check()
-
-    prior = prior_of_kept(model, latents, parts.dtype, parts.log_prior_of_kept)
-    return Marginal(
-        model, latents, prior, parts.likelihood, parts.conditional, _not_counts
-    )
+    found.check()
+    return found
 
 
 def _not_counts(x):
@@ -119,125 +104,107 @@ _PAIRS = (
 _KNOWN = "Gamma-Poisson, Beta-Binomial, Beta-Bernoulli and Normal-Normal"
 
 
-class _Parts:
-    """Prior, likelihood and posterior of z_2 at given other latents."""
+@final
+class Conjugate(Marginal):
+    """The marginal over a latent whose posterior is of its prior's kind."""
 
-    def __init__(self, model, latents):
-        self._model, self._latents = model, latents
-        (self._name,) = latents.integrated
-        self._event = latents.parts(latents.template)[self._name]
-        self.dtype = latents.parts(model.prior.dtype)[self._name]
-        kept, shared = some_latents(model, latents)
-        prior, seen = self.at(kept, shared, self.half(kept))
-        found = [_entries(prior)[0], _scalar(seen)]
-        self._kinds = [type(d).__name__ for d in found]
+    def __init__(self, model, name):
+        super().__init__(model, name, _not_counts)
+        self.name = self._only(
+            "latent",
+            "Integrate them one after the other: conjugate(conjugate(model, a), b).",
+        )
+        self._event = self._latents.events()[self.name]
+        self.dtype = named_parts(prior_given(model).dtype)[self.name]
+        prior, seen = self._at_half(self._examples())
+        found = _entries(prior)[0], _scalar(seen)
+        self._kinds = "-".join(type(d).__name__ for d in found)
+        self._expected = f"{self.name!r} to be conjugate, {self._kinds}"
+        self._remedy = (
+            f"Known: {_KNOWN}, with a rate c z or a probability z; approximate other "
+            "latents with q."
+        )
         gaussian = (tfd.Normal, *MULTIVARIATE)
         self.is_gaussian = all(isinstance(d, gaussian) for d in found)
-        self._pair = next(
-            (
-                p
-                for p in _PAIRS
-                if all(map(isinstance, found, (p.prior, p.likelihoods)))
-            ),
-            None,
-        )
+        fits = [all(map(isinstance, found, (p.prior, p.likelihoods))) for p in _PAIRS]
+        self._pair = _PAIRS[fits.index(True)] if any(fits) else None
 
-    def half(self, kept):
+    def _half(self, rest):
         """z_2 = 1/2 everywhere, `[S, B]` + event: inside the support of every pair."""
-        lead, static = self._latents.lead(kept)
+        lead, static = self._latents.lead(rest[0])
         half = tf.fill(tf.concat([lead, self._event], 0), tf.cast(0.5, self.dtype))
         return tf.ensure_shape(half, static + self._event)
 
-    def at(self, kept, shared, value):
-        """p(z_2 | z_1) and p(x | z_1, z_2) at this z_2."""
-        whole = self._latents.merge(kept, value)
-        parts = part_distributions(self._model.prior, self._latents, whole=whole)
-        return parts[self._name], self._model.likelihood(whole, *shared)
+    def _at_half(self, rest, value=None):
+        """p(z_2 | z_1) and p(x | z_1, z_2) at z_2 = 1/2, or another value."""
+        parts, seen = self._at(rest, self._half(rest) if value is None else value)
+        return parts[self.name], seen
 
-    def log_prior_of_kept(self, kept, value=None):
-        """log p(z_1), `[S, B]`, nats; the value matters only to a check."""
-        value = self.half(kept) if value is None else value
-        whole = self._latents.merge(kept, value)
-        return log_prior_of_kept(self._model.prior, self._latents, whole)
+    def _log_prior(self, rest):
+        return self._log_prior_apart(rest, self._half(rest))
 
-    def likelihood(self, kept, *shared):
-        """p(x | z_1)."""
-
-        def given(value):
-            return self.at(*beside(self._latents, kept, shared, value), value)[1]
-
-        half = self.half(kept)
+    def _given(self, rest):
         return Compound(
-            self.at(kept, shared, half)[0],
-            given,
-            lambda x: self.conditional((kept, *shared), x),
-            half,
+            self._at_half(rest)[0],
+            lambda value: self._at_half(self._beside(rest, value), value)[1],
+            lambda x: self._conditional(rest, x),
+            self._half(rest),
         )
 
-    def conditional(self, z, x):
-        """p(z_2 | z_1, x): of the prior's kind, its parameters moved by the data."""
-        kept, *shared = z
-        half = self.half(kept)
-        prior, seen = self.at(kept, shared, half)
+    def _conditional(self, rest, x):
+        # of the prior's kind, its parameters moved by the data
+        prior, seen = self._at_half(rest)
         base, axes = _entries(prior)
         first, second = (_with_axes(p, axes) for p in self._pair.counts(base))
         x = tf.cast(x, self.dtype)
-        rest = self._pair.rest(_scalar(seen), self._slope(seen), x)
+        added = self._pair.rest(_scalar(seen), self._slope(seen), x)
         repeats = list(range(-(seen.event_shape.rank - self._event.rank), 0))
-        zero = tf.zeros_like(half)
+        zero = tf.zeros_like(self._half(rest))
         moved = self._pair.prior(
             zero + first + tf.reduce_sum(x, repeats),
-            zero + second + tf.reduce_sum(rest + tf.zeros_like(x), repeats),
+            zero + second + tf.reduce_sum(added + tf.zeros_like(x), repeats),
         )
         return tfd.Independent(moved, self._event.rank)
 
     def check(self):
         """Raises ValueError where prior and likelihood are not a known pair."""
         if self._pair is None:
-            raise ValueError(
-                f"expected a conjugate pair of prior and likelihood, one of {_KNOWN}; "
-                f"got {'-'.join(self._kinds)} for {self._name!r}. Sum or integrate it "
-                "by another marginal, or approximate it with q."
+            raise wrong(
+                f"a conjugate pair of prior and likelihood, one of {_KNOWN}",
+                f"{self._kinds} for {self.name!r}",
+                "Sum or integrate it by another marginal, or approximate it with q.",
             )
-        kept, shared = some_latents(self._model, self._latents)
-        half = self.half(kept)
-        seen = self.at(kept, shared, half)[1]
+        rest = self._examples()
+        seen = self._at_half(rest)[1]
         if seen.event_shape[: self._event.rank] != self._event:
-            raise ValueError(
-                f"expected data whose event shape starts with that of {self._name!r}, "
-                f"{self._event}, and goes on with repetitions; got {seen.event_shape}. "
-                "Transpose the data, or give every datum its own entry."
+            raise wrong(
+                f"data whose event shape starts with that of {self.name!r}, "
+                f"{self._event}, and goes on with repetitions",
+                seen.event_shape,
+                "Transpose the data, or give every datum its own entry.",
             )
-        uniform = np.random.default_rng(0).uniform(0.1, 0.9, half.shape)
-        value = tf.constant(uniform, self.dtype)
-        other = self.at(kept, shared, value)[1]
-        repeats = seen.event_shape.rank - self._event.rank
-        line = self._slope(seen) * _with_axes(value, repeats)
+        shape = self._half(rest).shape
+        value = np.random.default_rng(0).uniform(0.1, 0.9, shape)
+        value = tf.constant(value, self.dtype)
+        other = self._at_half(rest, value)[1]
+        line = self._slope(seen) * _with_axes(
+            value, seen.event_shape.rank - self._event.rank
+        )
         found = self._pair.slope(_scalar(other))
-        self._check_same(found, line, "the likelihood is not proportional to it")
+        self._same(found, line, "the likelihood is not proportional to it")
         trials = [_trials(_scalar(d), value) for d in (seen, other)]
-        self._check_same(*trials, "the number of trials depends on it")
+        trials = [tf.cast(n, self.dtype) for n in trials]
+        self._same(*trials, "the number of trials depends on it")
         if self._pair.prior is tfd.Beta:
             one = tf.ones([], self.dtype)
-            self._check_same(self._slope(seen), one, "the probability is not it alone")
+            self._same(self._slope(seen), one, "the probability is not it alone")
         if self._latents.kept:
-            ends = [self.log_prior_of_kept(kept, v) for v in (half, value)]
-            self._check_same(*ends, "another latent depends on it")
+            ends = [self._log_prior_apart(rest, v) for v in (self._half(rest), value)]
+            self._same(*ends, "another latent depends on it")
 
     def _slope(self, seen):
         """What data are proportional to, at z_2 = 1 (it is `seen` at 1/2)."""
         return self._pair.slope(_scalar(seen)) / 0.5
-
-    def _check_same(self, one, other, what):
-        limit = 1e-4 if self.dtype == tf.float32 else 1e-9
-        one, other = tf.cast(one, self.dtype), tf.cast(other, self.dtype)
-        gap = float(tf.reduce_max(tf.abs(one - other)))
-        if not gap <= limit * (1 + float(tf.reduce_max(tf.abs(other)))):
-            raise ValueError(
-                f"expected {self._name!r} to be conjugate, {'-'.join(self._kinds)}; "
-                f"got a model in which {what} (by {gap:.3g}). Known: {_KNOWN}, with a "
-                "rate c z or a probability z; approximate other latents with q."
-            )
 
 
 def _entries(prior):

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.models import LatentVariableModel
-
-
-def prior_of(model):
-    """The model's prior; ValueError if it is no model."""
-    if not isinstance(model, LatentVariableModel):
-        raise ValueError(
-            "expected a LatentVariableModel, out of which to integrate a latent; got "
-            f"{type(model).__name__}. A TFP joint distribution of one latent and the "
-            "data becomes one by models.from_joint(joint)."
-        )
-    return model.prior
 
 
 class Latents:
@@ -30,43 +20,28 @@ class Latents:
     """
 
     def __init__(self, model, integrated):
-        self.template = prior_of(model).event_shape
-        self.names = _names(self.template)
-        self.is_single = _is_leaf(self.template)
+        self.template = prior_given(model).event_shape
+        self.names = list(named_parts(self.template))
+        self.is_single = isinstance(self.template, tf.TensorShape)
         if integrated is None and len(self.names) > 1:
-            raise ValueError(
-                "expected the name of the latent to integrate, one of "
-                f"{self.names}; got None."
+            raise wrong(
+                f"the name of the latent to integrate, one of {self.names}", None
             )
         integrated = self.names if integrated is None else integrated
         single = isinstance(integrated, (str, int))
         self.integrated = [integrated] if single else list(integrated)
         unknown = [n for n in self.integrated if n not in self.names]
         if unknown or not self.integrated:
-            raise ValueError(
-                f"expected names of latents, out of {self.names}; got {integrated!r}."
-            )
+            raise wrong(f"names of latents, out of {self.names}", repr(integrated))
         self.kept = [n for n in self.names if n not in self.integrated]
-
-    def parts(self, whole):
-        """name -> part, of a whole structure."""
-        if self.is_single:
-            return {self.names[0]: whole}
-        if hasattr(whole, "_asdict"):
-            return dict(whole._asdict())
-        return dict(whole) if isinstance(whole, dict) else dict(enumerate(whole))
 
     def keep(self, whole):
         """What remains of a whole structure."""
-        parts = self.parts(whole)
-        return self._pack(self.kept, parts)
+        return pack(self.kept, named_parts(whole))
 
     def merge(self, kept, integrated):
         """The whole structure, from what remains and what was integrated."""
-        parts = self._unpack(self.kept, kept) | self._unpack(
-            self.integrated, integrated
-        )
-        return self.whole(parts)
+        return self.whole(unpack(self.kept, kept) | unpack(self.integrated, integrated))
 
     def whole(self, parts):
         """The structure that the model takes, from its parts by name."""
@@ -78,40 +53,16 @@ class Latents:
             return {name: parts[name] for name in self.template}
         return type(self.template)(parts[i] for i in self.names)
 
-    def _pack(self, names, parts):
-        if len(names) == 1:
-            return parts[names[0]]
-        if isinstance(names[0] if names else "", int):
-            return [parts[n] for n in names]
-        return {n: parts[n] for n in names}
-
-    def _unpack(self, names, packed):
-        if not names:
-            return {}
-        if len(names) == 1:
-            return {names[0]: packed}
-        if isinstance(packed, (list, tuple)):
-            return dict(zip(names, packed, strict=True))
-        return {n: packed[n] for n in names}
-
-    def pack_integrated(self, parts):
-        """What `conditional` samples, from parts by name."""
-        return self._pack(self.integrated, parts)
-
-    def unpack_integrated(self, packed):
-        """The reverse of `pack_integrated`."""
-        return self._unpack(self.integrated, packed)
-
-    def event_ranks(self):
-        """name -> number of event dimensions."""
-        return {n: s.rank for n, s in self.parts(self.template).items()}
+    def events(self):
+        """name -> event shape."""
+        return named_parts(self.template)
 
     def lead(self, kept):
         """The shape `[S, B]` in front of the events of what remains."""
         if not self.kept:
             return tf.shape(kept)[:-1], kept.shape[:-1]
-        name, part = next(iter(self._unpack(self.kept, kept).items()))
-        rank = part.shape.rank - self.event_ranks()[name]
+        name, part = next(iter(unpack(self.kept, kept).items()))
+        rank = part.shape.rank - self.events()[name].rank
         return tf.shape(part)[:rank], part.shape[:rank]
 
     def spread(self, kept, values):
@@ -129,9 +80,65 @@ class Latents:
             shape = tf.concat([[count], lead, tf.shape(value)[1 + static.rank :]], 0)
             value = tf.broadcast_to(value, shape)
             parts[name] = tf.ensure_shape(value, [count, *static, *event])
-        for name, part in self._unpack(self.kept, kept).items():
+        for name, part in unpack(self.kept, kept).items():
             parts[name] = repeat(part, count)
         return self.whole(parts)
+
+
+def prior_given(model, shared=()):
+    """p(z), or p(z | w) where the prior hangs on the global latent w.
+
+    Args:
+        model: a `LatentVariableModel`.
+        shared: w in a tuple; nothing stands for one draw of w.
+
+    Raises:
+        ValueError: if it is no model.
+    """
+    if not isinstance(model, LatentVariableModel):
+        raise wrong(
+            "a LatentVariableModel, out of which to integrate a latent",
+            type(model).__name__,
+            "A TFP joint distribution of one latent and the data becomes one by "
+            "models.from_joint(joint).",
+        )
+    if not needs_global(model):
+        return model.prior
+    return model.local_prior(*shared or [model.global_prior.sample(seed=(0, 1))])
+
+
+def needs_global(model):
+    """Whether the prior of z hangs on the global latent."""
+    return getattr(model, "prior_needs_global", False)
+
+
+def named_parts(structure):
+    """name -> part of a dict, a NamedTuple or a list (numbered); a tensor is "z"."""
+    if hasattr(structure, "_asdict"):
+        return dict(structure._asdict())
+    if isinstance(structure, dict):
+        return dict(structure)
+    if isinstance(structure, (list, tuple)):
+        return dict(enumerate(structure))
+    return {"z": structure}
+
+
+def pack(names, parts):
+    """Parts by name as users see them: one alone, a dict, or a list if unnamed."""
+    if len(names) == 1:
+        return parts[names[0]]
+    if isinstance(names[0] if names else "", int):
+        return [parts[n] for n in names]
+    return {n: parts[n] for n in names}
+
+
+def unpack(names, packed):
+    """The reverse of `pack`: name -> part."""
+    if len(names) < 2:
+        return dict.fromkeys(names, packed)
+    if isinstance(packed, (list, tuple)):
+        return dict(zip(names, packed, strict=True))
+    return {n: packed[n] for n in names}
 
 
 def repeat(tensor, count):
@@ -140,15 +147,9 @@ def repeat(tensor, count):
     return tf.ensure_shape(copies, [count, *tensor.shape])
 
 
-def _names(template):
-    if _is_leaf(template):
-        return ["z"]
-    if hasattr(template, "_fields"):
-        return list(template._fields)
-    if isinstance(template, dict):
-        return list(template)
-    return list(range(len(template)))
-
-
-def _is_leaf(template):
-    return isinstance(template, tf.TensorShape)
+def moved(tensor, source, target):
+    """`tensor` with the axis `source` moved to `target`; negative ones as in NumPy."""
+    rank = tensor.shape.rank
+    order = list(range(rank))
+    order.insert(target % rank, order.pop(source % rank))
+    return tf.transpose(tensor, order)

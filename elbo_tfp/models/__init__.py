@@ -1,13 +1,16 @@
 """What is p(x, z)?
 
 A model is a prior, a likelihood and, if parameters are uncertain too, a global prior.
-`LatentVariableModel` holds them and turns data into a target for `draw`. The toys of
+`LatentVariableModel` holds them and turns data into a target for `draw`;
+`ConditionalModel` is one of x given a condition, and `observed` makes one of data with
+values missing. The toys of
 this room know their evidence and posterior exactly: they are the yardsticks of the
 book. `vae` and its kin put a network between prior and likelihood; the likelihoods
 (`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,
@@ -17,6 +20,7 @@ from elbo_tfp.models.likelihoods import (
     discretized_logistic,
     gaussian,
 )
+from elbo_tfp.models.missing import observed
 from elbo_tfp.models.target import LogJoint
 from elbo_tfp.models.toys import (
     gamma_poisson,
@@ -29,6 +33,7 @@ from elbo_tfp.models.vae import VAE, convolutional_vae, linear_vae, vae
 __all__ = [
     "VAE",
     "BetaBinomial",
+    "ConditionalModel",
     "DiscretizedLogistic",
     "LatentVariableModel",
     "Likelihood",
@@ -44,6 +49,7 @@ __all__ = [
     "linear_gaussian",
     "linear_vae",
     "normal_normal",
+    "observed",
     "probabilistic_pca",
     "vae",
 ]

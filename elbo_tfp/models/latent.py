@@ -7,22 +7,32 @@ import numbers
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
-from elbo_tfp.models.target import LogJoint, checked_data
+from elbo_tfp.ground.structures import as_data, batch_size, check_finite
+from elbo_tfp.models.priors import (
+    built,
+    check_prior,
+    check_same_event,
+    takes_an_argument,
+)
+from elbo_tfp.models.target import LogJoint, event_shape_of, scored
 
 tfd = tfp.distributions
 
 
 class LatentVariableModel:
-    """p(x, z) = p(z) p(x | z), or p(w) p(z) p(x | z, w) with a global latent w.
+    """p(x, z) = p(z) p(x | z), or p(w) p(z | w) p(x | z, w) with a global latent w.
 
     Args:
         prior: the distribution of one latent z, of scalar batch shape; or a callable
             without arguments that returns it, needed when Keras variables shape it. A
             `Family`, which reads its variables afresh, is a prior that is trained.
+            With a global prior it may be a callable of w, `[S, 1]` + event, or None:
+            then all data share w and have no latent of their own.
         likelihood: a callable from z, `[..., event of z]`, to the distribution of x.
-            One datum is one `likelihood(z).event_shape`. With a global prior it is
-            called as `likelihood(z, w)`.
+            One datum is one `likelihood(z).event_shape`, which may be a structure. With
+            a global prior it is called as `likelihood(z, w)`, or `likelihood(w)`.
         global_prior: the distribution (or callable) of a latent w that all data share.
         log_evidence: optional exact log p(x), a callable `x -> [B]` in nats.
         posterior: optional exact p(z | x), a callable `x -> distribution`.
@@ -44,9 +54,17 @@ class LatentVariableModel:
         posterior=None,
         support=None,
     ):
-        _check_prior(prior, "prior")
+        if prior is not None or global_prior is None:
+            check_prior(prior, "prior")
         if global_prior is not None:
-            _check_prior(global_prior, "global_prior")
+            check_prior(global_prior, "global_prior")
+        elif takes_an_argument(prior) and not self.reads:
+            raise wrong(
+                "prior to be a callable without arguments",
+                "one with an argument",
+                "It may take a global latent, with global_prior=; a condition makes a "
+                "models.ConditionalModel.",
+            )
         if not callable(likelihood):
             raise ValueError(
                 "expected likelihood to be a callable z -> distribution over x; got "
@@ -57,25 +75,72 @@ class LatentVariableModel:
         self._log_evidence, self._posterior = log_evidence, posterior
         self._support = support
 
+    reads = frozenset()
+    """Parts of the data, beside "x", that change the density of "x"."""
+
     @property
     def prior(self):
         """The distribution of z, built afresh if it was given as a callable."""
-        return _built(self._prior)
+        return self.local_prior()
 
     @property
     def global_prior(self):
         """The distribution of the shared latent w, or None."""
-        return None if self._global_prior is None else _built(self._global_prior)
+        return None if self._global_prior is None else built(self._global_prior)
+
+    @property
+    def has_local(self) -> bool:
+        """Whether each datum has a latent of its own."""
+        return self._prior is not None
+
+    @property
+    def prior_needs_global(self) -> bool:
+        """Whether p(z) depends on the shared latent: p(z | w)."""
+        return self._global_prior is not None and takes_an_argument(self._prior)
+
+    def local_prior(self, w=None):
+        """p(z), or p(z | w), of batch shape `[S, 1]`, in a model that asks for w.
+
+        Args:
+            w: the global latent, `[S]` + event.
+
+        Raises:
+            ValueError: if the model has no z, or its prior needs a w that is not given.
+        """
+        if not self.has_local:
+            raise ValueError("this model has no local latent: z is the global one.")
+        if not self.prior_needs_global:
+            return built(self._prior)
+        if w is None:
+            raise ValueError(
+                "the prior of z depends on the global latent: use local_prior(w), with "
+                "w drawn from q or from model.global_prior."
+            )
+        events = self.global_prior.event_shape
+        # one more axis, along which the data of one sample stand: [S, 1] + event
+        w = tf.nest.map_structure(
+            lambda t, e: tf.expand_dims(t, t.shape.rank - e.rank), w, events
+        )
+        return built(self._prior, w)
 
     def likelihood(self, *z):
         """The distribution of x given z (and w, in a model with a global prior)."""
         return self._likelihood(*z)
 
+    def prior_at(self, x, w=None):
+        """The prior of the latents of these data."""
+        return self.local_prior(w)
+
+    def likelihood_at(self, x, *z):
+        """The likelihood at these data, of which some models read more than "x"."""
+        return self.likelihood(*z)
+
     def log_joint(self, x, *, num_data=None) -> LogJoint:
         """The target z -> log p(x, z) for `draw`.
 
         Args:
-            x: data, `[B]` + event of x (or one datum, without the batch dimension).
+            x: data, `[B]` + event of x (or one datum, without the batch dimension). A
+                dict may hold more than "x", for q to see.
             num_data: the size N of the whole data set; required if the model has a
                 global prior, whose terms each datum then carries a share 1/N of.
 
@@ -90,12 +155,13 @@ class LatentVariableModel:
                 "whole data set, not of this batch) with one and None without; got "
                 f"num_data={num_data!r} and global_prior={self._global_prior!r}."
             )
-        x = checked_data(x, self._support)
-        size = (x.shape[0] or 1) if x.shape.rank else 1
+        x = self._checked(x)
+        shape = tf.nest.flatten(x)[0].shape
+        size = (shape[0] or 1) if shape.rank else 1
         if isinstance(num_data, numbers.Real) and not num_data >= size:
             raise ValueError(
                 "expected num_data, the size of the whole data set, to be at least the "
-                f"size of x; got num_data={num_data} and x of shape {x.shape}."
+                f"size of x; got num_data={num_data} and x of shape {shape}."
             )
         return LogJoint(self, x, num_data)
 
@@ -106,12 +172,28 @@ class LatentVariableModel:
             sample_shape: leading shape of the draws.
             seed: int, pair of ints or integer tensor; stateless.
         """
-        w_seed, z_seed, x_seed = split_seed(seed, 3)
-        z = self.prior.sample(sample_shape, seed=z_seed)
+        *seeds, x_seed = split_seed(seed, 3)
+        z = self._latents(sample_shape, seeds)
+        likelihood = self.likelihood(*z)
+        if self.has_local:
+            x = likelihood.sample(seed=x_seed)
+        else:
+            x = _without_data_axis(
+                likelihood.sample(sample_shape, seed=x_seed), likelihood
+            )
+        return (z if len(z) > 1 else z[0]), x
+
+    def _latents(self, sample_shape, seeds):
+        """What the likelihood is called with: z, the pair (z, w), or w alone."""
+        w_seed, z_seed = seeds
         if self._global_prior is None:
-            return z, self.likelihood(z).sample(seed=x_seed)
+            return (self.prior.sample(sample_shape, seed=z_seed),)
         w = self.global_prior.sample(seed=w_seed)
-        return (z, w), self.likelihood(z, w).sample(seed=x_seed)
+        if not self.has_local:
+            return (w,)
+        prior = self.local_prior(w)
+        z = prior.sample(sample_shape, seed=z_seed)
+        return (_without_data_axis(z, prior) if self.prior_needs_global else z), w
 
     def with_prior(self, prior) -> LatentVariableModel:
         """The same likelihood under another prior (exact answers do not carry over).
@@ -126,7 +208,7 @@ class LatentVariableModel:
         model = LatentVariableModel(
             prior, self._likelihood, self._global_prior, support=self._support
         )
-        _check_same_event(model.prior, self.prior)
+        check_same_event(model.prior, self.prior)
         return model
 
     def log_evidence(self, x) -> tf.Tensor:
@@ -158,7 +240,46 @@ class LatentVariableModel:
                 f"this model has no exact {name}: pass {name}= when you build it, or "
                 "estimate it with gaps.evidence."
             )
-        return answer(checked_data(x, self._support))
+        return answer(self._checked(x))
+
+    def _checked(self, x, also=frozenset()):
+        """Data as tensors of known rank: possible, as far as one can see now.
+
+        Args:
+            x: data.
+            also: parts that are read by the model that asks, beside `reads`.
+        """
+        x = as_data(x, "x")
+        if any(part.shape.rank is None for part in tf.nest.flatten(x)):
+            raise wrong("an x of known rank", "one of unknown rank", "Set its shape.")
+        named = isinstance(x, dict) and "x" in x
+        if named and len(x) > 1:
+            batch_size(x, "x")
+        for part in {"mask", "lengths"} & set(x if named else ()) - self.reads - also:
+            raise wrong(
+                "data all of which the model reads",
+                f"a {part!r}, which this {type(self).__name__} would ignore",
+                "models.observed(model) reads a mask.",
+            )
+        check_finite(x, "x", infinite=True)
+        if not (named or tf.is_tensor(x)):
+            # a density of what? one look at the likelihood says it
+            z = self._latents((), split_seed(0))
+            scored(x, event_shape_of(self.likelihood(*z)))
+        if self._support is not None and tf.executing_eagerly():
+            self._check_support(x)
+        return x
+
+    def _check_support(self, x):
+        values = x["x"] if isinstance(x, dict) and "x" in x else x
+        if isinstance(x, dict) and "mask" in x:
+            values = tf.boolean_mask(values, x["mask"])
+        found = self._support(values)
+        if found:
+            raise ValueError(
+                f"expected data that the likelihood can give: {found}. Rescale, round "
+                "or binarise them, or choose another likelihood."
+            )
 
 
 def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
@@ -186,57 +307,12 @@ def from_joint(joint, *, latent="z", observed="x") -> LatentVariableModel:
     return LatentVariableModel(prior, likelihood)
 
 
-def _check_prior(prior, name):
-    usable = callable(prior) or hasattr(prior, "log_prob")
-    if not usable or isinstance(prior, type):
-        raise ValueError(
-            f"expected {name} to be a distribution or a callable that returns one; got "
-            f"{prior!r}."
-        )
-    caught = [v for v in _parameters(prior) if _is_keras_variable(v)]
-    if caught:
-        raise ValueError(
-            f"expected {name} to be a callable, since Keras variables shape it "
-            f"({caught[0].path}): a distribution built once from them has no gradient. "
-            f"Pass {name}=lambda: the distribution."
-        )
-
-
-def _check_same_event(new, old):
-    """Raises ValueError unless both have the same events; a discrete one may relax."""
-    shapes, types = (
-        [tf.nest.flatten(getattr(prior, part)) for prior in (new, old)]
-        for part in ("event_shape", "dtype")
+def _without_data_axis(value, distribution):
+    """Samples of one datum, where the distribution has a batch of shape `[1]`."""
+    if distribution.batch_shape != [1]:
+        return value
+    return tf.nest.map_structure(
+        lambda t, e: tf.squeeze(t, t.shape.rank - e.rank - 1),
+        value,
+        distribution.event_shape,
     )
-    floating = [{d for d in parts if d.is_floating} for parts in types]
-    if shapes[0] != shapes[1] or (all(floating) and floating[0] != floating[1]):
-        raise ValueError(
-            f"expected a prior of event shape {old.event_shape} and dtype {old.dtype}, "
-            "as the prior that it replaces, since the likelihood was made for that; "
-            f"got {new.event_shape} and {new.dtype}. Wrap independent dimensions in "
-            "tfd.Independent, and pass dtype= where a family is built."
-        )
-
-
-def _parameters(distribution):
-    """Every leaf among the arguments that built a distribution, nested ones too."""
-    for value in tf.nest.flatten(getattr(distribution, "parameters", None) or {}):
-        yield value
-        if isinstance(value, (tfd.Distribution, tfp.bijectors.Bijector)):
-            yield from _parameters(value)
-
-
-def _is_keras_variable(value):
-    """By name, so that Keras is not imported (a second) to look for its variables."""
-    names = [f"{c.__module__}.{c.__name__}" for c in type(value).__mro__]
-    return any(n.startswith("keras.") and n.endswith("Variable") for n in names)
-
-
-def _built(prior):
-    built = prior if hasattr(prior, "log_prob") else prior()
-    if not hasattr(built, "log_prob"):
-        raise ValueError(
-            "expected the callable prior to return a distribution; got "
-            f"{type(built).__name__}."
-        )
-    return built

@@ -20,6 +20,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.families import Encoder, mean_field
 from elbo_tfp.ground.seeds import as_seed
+from elbo_tfp.ground.training import call
 from elbo_tfp.models import likelihoods
 from elbo_tfp.models.latent import LatentVariableModel
 
@@ -173,6 +174,7 @@ def linear_vae(
     decoder.build((None, latent_size))
     decoder.bias.assign(np.broadcast_to(loc, decoder.bias.shape))
     means = make("Dense", latent_size)
+    means.build((None, likelihood.event_shape[-1]))
     # one scale for all data, as the exact posterior has
     raw_scales = tf.Variable(tf.zeros([latent_size], dtype), name="raw_scales")
 
@@ -195,7 +197,7 @@ def _assemble(likelihood, decoder, encoder, family) -> VAE:
 
 def _on_rows(network, z):
     """`network` of z `[S, B, k]`, as one batch of S B rows."""
-    flat = network(tf.reshape(z, [-1, z.shape[-1]]))
+    flat = call(network, tf.reshape(z, [-1, z.shape[-1]]))
     shape = tf.concat([tf.shape(z)[:-1], tf.shape(flat)[-1:]], 0)
     return tf.ensure_shape(tf.reshape(flat, shape), [*z.shape[:-1], flat.shape[-1]])
 

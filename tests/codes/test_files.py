@@ -17,6 +17,8 @@ from elbo_tfp import codes
 from elbo_tfp.codes import container
 from elbo_tfp.codes.bitsback import decode_block, encode_block
 from elbo_tfp.codes.distributions import infer_num_values, prepare
+from elbo_tfp.ground import compiled as cache
+from tests.changing import kept
 from tests.codes import network, toy
 from tests.statistics import says
 
@@ -330,3 +332,33 @@ def test_sigkill_leaves_no_half_file_under_the_final_name(other_process):
     folder, _ = other_process
     assert (folder / "half.elbo").read_bytes() == b"the old file"
     assert len(list(folder.glob(".half.elbo.*.part"))) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*is the model trained")
+@pytest.mark.parametrize("place", ["attribute", "dict", "array"])
+def test_a_decoder_that_changed_is_not_taken_for_the_old_one(place):
+    read, change = kept(place)
+    weights = toy.WEIGHTS
+
+    def likelihood(z):
+        logits = tf.matmul(z, weights) * tf.constant(read(), tf.float32)
+        return tfd.Independent(tfd.Binomial(6.0, logits=logits), 1)
+
+    model = et.LatentVariableModel(toy.fitted().prior, likelihood)
+    x = toy.data(16)
+    old = pack(x, model, jit_compile=False).data
+    change(0.5)
+    with pytest.raises(codes.WrongModel):
+        codes.decompress(old, model, toy.encoder)
+    new = pack(x, model, jit_compile=False).data
+    assert np.array_equal(codes.decompress(new, model, toy.encoder), x)
+    change(1.0)
+    assert np.array_equal(codes.decompress(old, model, toy.encoder), x)
+
+
+def test_other_weights_of_one_architecture_compile_nothing():
+    cache.clear()
+    for factor in (1.0, 1.1, 0.9):
+        model = toy.model(np.float32(factor) * toy.WEIGHTS)
+        pack(toy.data(16), model)
+        assert cache.count() == 2

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import integrate, special
+from scipy import integrate, special, stats
 
 from elbo_tfp import bounds
+from elbo_tfp.ground import compiled as cache
+from tests.changing import PLACES, kept
 
 X1 = np.array([-2, -1, -0.5, 0, 0.5, 1, 1.5, 2])
 X = np.stack([np.ones(8), X1], 1)
@@ -199,3 +201,27 @@ def test_many_settings_draw_no_warning_about_retracing(caplog):
     for num_nodes in range(20, 27):
         compute("full", num_nodes=num_nodes)
     assert "retracing" not in caplog.text
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_likelihood_is_taken_as_it_is_now(place):
+    read, change = kept(place)
+
+    def gaussian(a, y):
+        return -0.5 * ((y - a) / read()) ** 2 - np.log(2 * np.pi) / 2 - np.log(read())
+
+    y = np.array([0.3, -1.0, 2.0, 0.1, 0.5, 1.0, -0.4, 2.2])
+    for scale in (1.0, 3.0):
+        change(scale)
+        found = compute("full", y=y, log_likelihood=gaussian)
+        cov = 4 * X @ X.T + scale**2 * np.eye(8)
+        exact = stats.multivariate_normal(np.zeros(8), cov).logpdf(y)
+        assert abs(float(found.value) - exact) < 1e-8
+
+
+def test_other_data_and_priors_use_the_same_programs():
+    cache.clear()
+    for scale in (1.0, 2.0):
+        for name in VALUES:
+            compute(name, X * scale, Y[::-1], prior_scale=scale)
+    assert cache.count() == len(VALUES)

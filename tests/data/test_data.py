@@ -52,6 +52,17 @@ def test_eight_schools():
     assert data.eight_schools().y.dtype == np.float32
 
 
+def test_the_nile_and_the_sunspots_are_as_published():
+    years, flow = data.nile(dtype="float64")
+    assert years.tolist() == list(range(1871, 1971)) and flow.dtype == np.float64
+    assert flow[:3].tolist() == [1120, 1160, 963] and flow.sum() == 91935
+    # the level falls after 1898 (Durbin and Koopman 2012)
+    assert flow[years < 1899].mean() - flow[years >= 1899].mean() > 240
+    years, spots = data.sunspots()
+    assert years.tolist() == list(range(1700, 2009)) and spots.dtype == np.float32
+    assert spots.min() == 0 and spots[years == 1957] == np.float32(190.2)
+
+
 def test_two_humps_has_the_moments_of_its_mixture():
     x = data.two_humps(40_000, distance=2.0, dtype="float64")
     assert x.shape == (40_000,) and x.dtype == np.float64

@@ -1,5 +1,6 @@
 """Evidence by four methods, against closed forms and quadrature without TensorFlow."""
 
+import typing
 import warnings
 
 import numpy as np
@@ -10,8 +11,11 @@ from scipy import integrate, special, stats
 
 import elbo_tfp as et
 from elbo_tfp import gaps, marginals
+from elbo_tfp.evidence.methods import as_method
 from elbo_tfp.evidence.stream import log_mean
+from elbo_tfp.ground import compiled as cache
 from elbo_tfp.ground.seeds import fold_in
+from tests.changing import PLACES, Offset, kept, model_of
 from tests.statistics import assert_mean, assert_within, says
 
 tfd = tfp.distributions
@@ -105,7 +109,7 @@ def test_quadrature_says_what_it_cannot_do():
         evidence(
             et.models.linear_gaussian(np.ones([2, 4])), np.ones([1, 2]), "quadrature"
         )
-    with says("at least 9 points", "got 5"):
+    with says("points per dimension", ">= 9", "got 5"):
         evidence(normal(), X, "quadrature", sample_size=5)
     with says("floating dtype", "int32", "enumerate_discrete"):
         evidence(
@@ -155,7 +159,8 @@ def test_streaming_is_the_average_of_all_chunks():
     def weights(seed, size):
         return 40 * tf.random.stateless_normal([size, 2], seed, dtype=tf.float64), None
 
-    mean, _ = log_mean(weights, 10, 4, tf.constant([0, 3]), jit_compile=False)
+    like = tf.TensorSpec([2], tf.float64)
+    mean, _ = log_mean(weights, like, 10, 4, tf.constant([0, 3]), jit_compile=False)
     rows = np.concatenate([weights(fold_in([0, 3], i), 4)[0] for i in range(3)])[:10]
     np.testing.assert_allclose(mean.log_mean, special.logsumexp(rows, 0) - np.log(10))
     w = np.exp(rows - rows.max(0))
@@ -170,7 +175,8 @@ def test_streaming_survives_weights_that_are_zero():
         number = tf.random.stateless_uniform([size, 1], seed, dtype=tf.float64)
         return tf.where(number < 0.7, number - np.inf, 0 * number - 800.0), None
 
-    mean, _ = log_mean(weights, 1600, 4, tf.constant([0, 1]), jit_compile=False)
+    like = tf.TensorSpec([1], tf.float64)
+    mean, _ = log_mean(weights, like, 1600, 4, tf.constant([0, 1]), jit_compile=False)
     assert_within(
         np.exp(mean.log_mean + 800), 0.3 * mean.standard_error, 0.3, fault=0.2
     )
@@ -243,11 +249,6 @@ def test_importance_sampling_says_what_it_cannot_do():
             "importance",
             seed=0,
         )
-    shared = et.LatentVariableModel(
-        tfd.Normal(0.0, 1.0), lambda z, w: tfd.Normal(z + w, 1.0), tfd.Normal(0.0, 1.0)
-    )
-    with says("without a global prior"):
-        evidence(shared, np.float32(X), "importance", seed=0)
 
 
 # annealed importance sampling, one way and both ways
@@ -333,8 +334,10 @@ def test_annealing_says_what_it_cannot_do():
             step_size=0.1,
             num_temperatures=2,
         )
-    with says("num_temperatures >= 2", "1 and 5"):
+    with says("num_temperatures", ">= 2", "got 1"):
         evidence(normal(), X, "annealed", seed=0, num_temperatures=1)
+    with says("step_size", "a positive number", "got 0"):
+        evidence(normal(), X, "annealed", seed=0, step_size=0)
     with says("surrogate_posterior", '"annealed"'):
         evidence(lambda z: -(z**2), None, "annealed", seed=0)
     with says("rejected all its proposals", "3 of 3", "step_size"):
@@ -351,31 +354,138 @@ def test_annealing_says_what_it_cannot_do():
         )
 
 
-def test_another_call_on_the_same_model_compiles_nothing_and_sees_new_data():
-    shift, traces = tf.Variable(0.0, dtype=tf.float64), []
-
-    def likelihood(z):
-        traces.append(1)
-        return tfd.Normal(z + shift, one(1.0))
-
-    model = et.LatentVariableModel(tfd.Normal(one(0.0), 1.0), likelihood)
-    for x, q, value in ((X, 0.3, 0.0), (X + 1, 0.1, 0.5)):
-        shift.assign(value)
-        exact = normal().log_evidence(x - value)
-        for start in (None, tfd.Normal((x - value) / 2 + q, one(1.0))):
-            found = evidence(
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_another_call_compiles_nothing_and_sees_new_data(jit_compile):
+    cache.clear()
+    for shift, seed in ((0.0, 0), (0.5, 1), (2.0, 2)):
+        offset = tf.Variable(shift, dtype=tf.float64)  # a new model each time
+        model = et.LatentVariableModel(
+            tfd.Normal(one(0.0), 1.0), lambda z, o=offset: tfd.Normal(z + o, one(1.0))
+        )
+        x = X + shift
+        for start in (None, tfd.Normal((x - shift) / 2 + 0.3, one(1.0))):
+            found = gaps.evidence(
                 model,
                 x,
-                "importance",
                 surrogate_posterior=start,
                 sample_size=40_000,
-                seed=0,
+                seed=seed,
+                jit_compile=jit_compile,
             )
+            exact = normal().log_evidence(X)
             assert_within(found.estimate, found.standard_error, exact, fault=0.12)
-    # each of the two starts was traced in the first round only (and the likelihood
-    # is asked for its event shape in every call)
-    assert len(traces) == 4 + 2 * 2
-    assert len(model._evidence_programs) == 1
+        assert cache.count() == 2  # one draws from the prior, one from a q
+
+
+WAYS = {
+    "quadrature": {},
+    "importance": {"sample_size": 20_000, "seed": 0},
+    "annealed": {"sample_size": 400, "num_temperatures": 6, "seed": 0},
+}
+
+
+def with_draw(method, x, scale):
+    """The options of a method; with an exact draw for `bidirectional`."""
+    if method != "bidirectional":
+        return WAYS[method]
+    # z given x ~ N(x / (1 + s^2), s^2 / (1 + s^2))
+    z = tf.random.stateless_normal(x.shape, (0, 9), dtype=tf.float64)
+    z = x / (1 + scale**2) + z * scale / (1 + scale**2) ** 0.5
+    return {**WAYS["annealed"], "posterior_sample": z}
+
+
+@pytest.mark.parametrize(
+    ("place", "method"),
+    [(p, m) for p in PLACES for m in ("quadrature", "importance")]
+    + [("attribute", "annealed"), ("dict", "bidirectional")],
+)
+def test_no_method_answers_for_the_model_as_it_was(place, method):
+    """A noise scale changed from 1 to 3 moves log p(1) from -1.516 to -2.120."""
+    read, change = kept(place)
+    model, x = model_of(read), tf.ones([1], tf.float64)
+    for scale, exact in ((1.0, -1.515512), (3.0, -2.120231)):
+        change(scale)
+        found = evidence(model, x, method, **with_draw(method, x, scale))
+        np.testing.assert_allclose(found.estimate, exact, atol=0.06)
+
+
+def test_a_method_carries_its_own_options():
+    x, q = tf.constant(X), tfd.Normal(X / 2, one(0.8))
+    for method, options in (
+        (et.evidence.Quadrature(501), {"sample_size": 501}),
+        (et.evidence.Importance(300, 7), {"sample_size": 300, "chunk_size": 7}),
+    ):
+        common = {"surrogate_posterior": q, "seed": 0}
+        first = evidence(normal(), x, method, **common)
+        second = evidence(normal(), x, method.name, **options, **common)
+        tf.nest.map_structure(np.testing.assert_array_equal, first, second)
+    for method in (
+        et.evidence.Annealed(4, np.int64(2), 0.5, 30),
+        et.evidence.Bidirectional(X, num_temperatures=np.int64(4), chunk_size=2),
+    ):
+        assert as_method(method.name, **method._asdict()) is not method
+        assert as_method(method.name, **method._asdict()) == method
+        assert as_method(method) is method
+    with says("options of 'importance'", "chunk_size", "['step_size']"):
+        evidence(normal(), X, "importance", step_size=0.1, seed=0)
+    with says("options of Importance inside it", "['sample_size']"):
+        evidence(normal(), X, et.evidence.Importance(), sample_size=10, seed=0)
+
+
+# other kinds of data and latents
+
+
+@pytest.mark.parametrize("method", WAYS)
+def test_a_datum_may_be_a_structure(method):
+    cache.clear()
+    counts = []
+    for shift in (0.0, 2.0):
+        data = {"x": X + shift, "offset": np.full(3, shift)}
+        found = evidence(Offset(), data, method, **with_draw(method, X, 1.0))
+        np.testing.assert_allclose(found.estimate, normal().log_evidence(X), atol=0.25)
+        counts.append(cache.count())
+    assert counts[0] == counts[1]
+
+
+def shared_model():
+    """x_n = z_n + w + noise: all data have one w."""
+    return et.LatentVariableModel(
+        tfd.Normal(one(0.0), 1.0),
+        lambda z, w: tfd.Normal(z + w[..., tf.newaxis], one(1.0)),
+        tfd.Normal(one(0.0), 1.5),
+    )
+
+
+def test_with_a_global_latent_the_evidence_is_one_number_for_all_data():
+    # x ~ N(0, 2 I + 1.5^2 1 1')
+    cov = 2 * np.eye(2) + 1.5**2
+    exact = stats.multivariate_normal(np.zeros(2), cov).logpdf(X[:2])
+    found = evidence(shared_model(), X[:2], "quadrature", sample_size=61)
+    np.testing.assert_allclose(found.estimate, exact, atol=1e-4)
+    assert found.estimate.shape == ()
+    options = {"seed": 0, "sample_size": 40_000}
+    q = tfd.Normal(X[:2] / 3, one(1.0)), tfd.Normal(one(1.0), 1.0)
+    for start in (None, q):
+        found = gaps.evidence(
+            shared_model(), X[:2], surrogate_posterior=start, **options
+        )
+        assert_within(found.estimate, found.standard_error, exact, fault=0.2)
+    # a likely (z, w) from the posterior, a Gaussian, serves as its draw
+    mean = 1.5**2 * np.linalg.solve(cov, X[:2]).sum()
+    w = mean + 0.3
+    z = (X[:2] - w) / 2
+    found = evidence(
+        shared_model(),
+        X[:2],
+        "bidirectional",
+        posterior_sample=(z, w),
+        num_temperatures=60,
+        sample_size=200,
+        seed=1,
+    )
+    np.testing.assert_allclose(found.estimate, exact, atol=0.2)
+    with says("the pair (q of z, q of the global latent)", "Normal"):
+        gaps.evidence(shared_model(), X[:2], surrogate_posterior=q[0], seed=0)
 
 
 def test_a_call_without_q_draws_from_the_prior_whatever_came_before():
@@ -389,3 +499,54 @@ def test_a_call_without_q_draws_from_the_prior_whatever_came_before():
     gaps.evidence(used, X, surrogate_posterior=tfd.Normal(X / 2, one(0.8)), **options)
     found, fresh = (gaps.evidence(m, X, **options) for m in (used, model()))
     np.testing.assert_array_equal(found.estimate, fresh.estimate)
+
+
+class Plated:
+    """w ~ Beta(1, 1), z_n given w ~ Bernoulli(w), x_n given z_n ~ N(z_n, 1)."""
+
+    prior_needs_global = has_local = True
+    global_prior = tfd.Beta(one(1.0), one(1.0))
+
+    def local_prior(self, w):
+        return tfd.Bernoulli(probs=w[..., tf.newaxis], dtype=tf.float64)
+
+    def log_joint(self, x, num_data=None):
+        class Target(typing.NamedTuple):
+            x: typing.Any
+
+            def __call__(target, pair):
+                z, w = pair
+                local = self.local_prior(w).log_prob(z)
+                local += tfd.Normal(z, one(1.0)).log_prob(target.x)
+                return local + self.global_prior.log_prob(w)[..., None] / num_data
+
+        return Target(tf.convert_to_tensor(x))
+
+
+def test_a_local_prior_that_depends_on_the_global_latent():
+    found = gaps.evidence(Plated(), X, sample_size=40_000, seed=0, jit_compile=False)
+    zero, unit = (stats.norm(m, 1).pdf(X) for m in (0.0, 1.0))
+    exact, _ = integrate.quad(lambda w: np.prod((1 - w) * zero + w * unit), 0, 1)
+    assert_within(found.estimate, found.standard_error, np.log(exact), fault=0.08)
+    assert found.estimate.shape == ()
+
+
+PRIORS = {
+    "gamma": lambda: tfd.Gamma(one(2.5), one(2.0)),
+    "beta": lambda: tfd.Beta(one(2.0), one(3.0)),
+    "uniform": lambda: tfd.Uniform(one(-1.0), one(3.0)),
+    "half-Cauchy": lambda: tfd.HalfCauchy(one(0.0), one(5.0)),
+    "truncated": lambda: tfd.TruncatedNormal(one(0.0), one(1.0), one(-1.0), one(0.5)),
+    "two": lambda: tfd.JointDistributionSequential(
+        [tfd.LogNormal(one(0.0), one(0.3)), lambda s: tfd.Normal(one(0.0), s)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_has_mass_one_through_its_map(name):
+    prior = PRIORS[name]()
+    found = evidence(
+        lambda z: prior.log_prob(z), None, "quadrature", surrogate_posterior=prior
+    )
+    np.testing.assert_allclose(found.estimate, 0.0, atol=1e-4)

@@ -1,8 +1,7 @@
 """k-hat on weights of known tails, and variational simulation-based calibration."""
 
-import builtins
-
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -52,21 +51,50 @@ def test_weights_of_an_exact_q_have_no_tail():
     assert np.isfinite(gaps.k_hat(small))
 
 
-def test_k_hat_says_what_it_needs(monkeypatch):
+def test_k_hat_of_hopeless_weights_grows_with_their_spread():
+    """Weights that exp cannot hold: the shape is that of their logs, to any spread."""
+    u = np.random.default_rng(0).normal(size=4_000)
+    found = [gaps.k_hat(scale * u) for scale in (100, 500, 1_000, 3_000)]
+    assert found[0] > 20
+    # k + 10 / (M + 10) (1/2 - k) is what the prior leaves; the rest scales with s
+    slopes = np.diff(found) / np.diff([100, 500, 1_000, 3_000])
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-3)
+    x = np.random.default_rng(1).normal(size=(4_000, 5))
+    narrow = -100 * ((x - 3) ** 2).sum(-1) + 0.5 * (x**2).sum(-1)
+    both = gaps.k_hat(np.stack([narrow, u], 1))
+    assert both[0] > 100 and both[1] < 0.7
+
+
+def test_k_hat_is_that_of_arviz_wherever_exp_can_hold_the_weights():
+    array_stats = pytest.importorskip("arviz_stats.base").array_stats
+    rng = np.random.default_rng(3)
+    for num in (100, 225, 226, 3_000):
+        for log_weights in (
+            rng.normal(size=num),
+            30 * rng.standard_t(3, size=num),
+            100 * rng.exponential(size=num) ** 0.5,
+        ):
+            weights = np.exp(log_weights - log_weights.max())[np.newaxis]
+            expected = array_stats.pareto_khat(weights, r_eff=1, tail="right")
+            np.testing.assert_allclose(gaps.k_hat(log_weights), expected, atol=1e-9)
+
+
+def test_k_hat_where_most_weights_are_zero():
+    # one draw in a hundred counts, and all alike: as good as few exact draws
+    u = np.random.default_rng(0).random(4_000)
+    log_weights = np.where(u < 0.01, np.log(0.5 + u), -np.inf)
+    assert gaps.k_hat(log_weights) < 0.5
+    log_weights[4:] = -np.inf
+    log_weights[:4] = [0.0, 1.0, 2.0, 3.0]
+    assert gaps.k_hat(log_weights) == np.inf
+
+
+def test_k_hat_says_what_it_needs():
     with says("at least 100 samples", "(99, 2)", "sample_size"):
         gaps.k_hat(np.zeros([99, 2]))
-    with says("without NaN"):
-        gaps.k_hat(np.full([200], np.nan))
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("arviz_stats"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with says("arviz-stats", "pip install arviz-stats"):
-        gaps.k_hat(np.zeros([200]))
+    for bad in (np.nan, np.inf):
+        with says("without NaN"):
+            gaps.k_hat(np.full([200], bad))
 
 
 def calibrated(shift=0.0, factor=1.0, **kwargs):

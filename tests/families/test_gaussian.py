@@ -42,7 +42,7 @@ def test_the_number_of_parameters(size):
 
 
 def test_full_rank_is_loc_plus_a_triangle():
-    """Every parameter moves one entry; the covariance is L L'."""
+    """The covariance is L L', L = diag(s) (I + N): rows in units of their diagonal."""
     q = full_rank(3, dtype=F64)
     raw = np.random.default_rng(0).normal(size=9)
     member = q(tf.constant(raw))
@@ -51,7 +51,8 @@ def test_full_rank_is_loc_plus_a_triangle():
     np.testing.assert_allclose(
         np.diag(tril), np.log1p(np.exp(raw[3:6] + 0.541324854612918))
     )
-    assert set(np.round(tril[np.tril_indices(3, -1)], 9)) == set(np.round(raw[6:], 9))
+    below = (tril / np.diag(tril)[:, None])[np.tril_indices(3, -1)]
+    assert set(np.round(below, 9)) == set(np.round(raw[6:], 9))
     exact = stats.multivariate_normal(raw[:3], tril @ tril.T)
     np.testing.assert_allclose(member.log_prob(np.ones(3)), exact.logpdf(np.ones(3)))
 
@@ -68,7 +69,8 @@ def test_low_rank_is_a_diagonal_plus_a_product(rank):
     raw = np.random.default_rng(0).normal(size=[2, 6 + 3 * rank])
     member = q(tf.constant(raw))
     variance = np.log1p(np.exp(raw[:, 3:6] + 0.541324854612918)) ** 2
-    factor = raw[:, 6:].reshape(2, 3, rank)
+    # the rows of U are in units of the scale
+    factor = raw[:, 6:].reshape(2, 3, rank) * np.sqrt(variance)[..., None]
     expected = [np.diag(v) + u @ u.T for v, u in zip(variance, factor, strict=True)]
     np.testing.assert_allclose(member.covariance(), expected, rtol=1e-10)
     exact = [

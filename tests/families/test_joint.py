@@ -198,6 +198,56 @@ def test_compiled_with_new_seeds():
     assert weights.experimental_get_tracing_count() == 1
 
 
+# a Family like the others
+
+
+@pytest.mark.parametrize("name", ["mean_field_for", "full_rank_for", "flow_for"])
+def test_families_for_a_joint_are_families(name, tmp_path):
+    make = getattr(et.families, name)
+    joint = pin(flavours()["named"])
+    q, other = make(joint, seed=1), make(joint, seed=2)
+    assert isinstance(q, et.families.Family) and q.batch_shape == ()
+    shared = () if name != "flow_for" else q.base.layers[0].trainable_variables
+    assert len(q.trainable_variables) == 1 + 2 * len(shared)
+    et.save(tmp_path / "q.npz", q=q)
+    et.load(tmp_path / "q.npz", q=other)
+    for one, two in zip(q.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(one, two)
+    one, density = q.experimental_sample_and_log_prob(3, seed=0)
+    np.testing.assert_allclose(q.log_prob(one), density, rtol=1e-3, atol=1e-3)
+    rows = tf.stack([q.free_parameters, other.free_parameters + 1.0])
+    member = et.Encoder(lambda x: x, q)(rows)
+    z, density = member.experimental_sample_and_log_prob(4, seed=0)
+    assert z["eta"].shape == (4, 2, 8) and density.shape == (4, 2)
+    single = q(rows[1]).log_prob({k: v[:, 1] for k, v in z.items()})
+    np.testing.assert_allclose(density[:, 1], single, rtol=1e-3, atol=2e-3)
+
+
+def test_full_rank_correlates_parts():
+    joint = tfd.JointDistributionSequential([tfd.Normal(0.0, 1.0)] * 2)
+    q = et.families.full_rank_for(joint, scale=1.0, seed=None)
+    q.free_parameters.assign([0, 0, 0, 0, 3.0])
+    a, b = q.sample(20_000, seed=0)
+    # L = (1, 0; 3, 1): correlation 3 / sqrt(10)
+    assert abs(np.corrcoef(a, b)[0, 1] - 3 / np.sqrt(10)) < 5 * 0.1 / np.sqrt(20_000)
+
+
+def test_starts_by_names_of_parts():
+    joint = pin(flavours()["named"])
+    loc = {"tau": 1.5, "eta": np.arange(8.0)}
+    q = mean_field_for(joint, loc=loc, scale={"mu": 2.0}, seed=None)
+    flat = q.base.mean().numpy()
+    np.testing.assert_allclose(sorted(flat), sorted([0, 1.5, *range(8)]))
+    z = q.sample(4_000, seed=0)
+    assert abs(np.log(z["tau"]).mean() - 1.5) < 0.02
+    np.testing.assert_allclose(np.mean(z["eta"], 0), np.arange(8), atol=0.02)
+    assert abs(np.std(z["mu"]) - 2) < 0.2
+    with says("loc to name parts of", "'tau'", "got ['sigma']"):
+        mean_field_for(joint, loc={"sigma": 1.0})
+    with says("scale['eta'] to be a number or of shape (8,)", "(3,)"):
+        mean_field_for(joint, scale={"eta": np.ones(3)})
+
+
 # what it cannot do
 
 

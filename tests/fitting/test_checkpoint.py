@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from elbo_tfp.fitting import EarlyStopping, fit
+from elbo_tfp.fitting import Checkpoint, EarlyStopping, HoldOut, fit
+from elbo_tfp.fitting.run import steps_per_call
 from elbo_tfp.ground import files as filing
 
 DATA = np.random.default_rng(1).normal(2.0, 1.0, [24, 2]).astype(np.float32)
@@ -35,8 +36,7 @@ SETTINGS = {
     "seed": 4,
     "kl_schedule": lambda step: min(1.0, (step + 1) / 5),
     "trace_fn": lambda traced: {"loc": traced.parameters[0]},
-    "held_out": DATA[:3],
-    "held_out_every": 8,
+    "held_out": HoldOut(DATA[:3], every=8),
 }
 
 
@@ -63,22 +63,21 @@ def assert_same(a, b):
 
 def test_resume_is_bit_identical(tmp_path):
     whole = run()
-    run(16, checkpoint_dir=tmp_path, checkpoint_every=7)
+    run(16, checkpoint=Checkpoint(tmp_path, 7))
     LOC.assign([9.0, 9.0])
-    resumed = fit(
-        objective,
-        num_steps=40,
-        **SETTINGS,
-        optimizer=keras.optimizers.Adam(0.1),
-        checkpoint_dir=tmp_path,
-        resume=True,
-        steps_per_call=3,
-    )
+    with steps_per_call(3):
+        resumed = fit(
+            objective,
+            num_steps=40,
+            **SETTINGS,
+            optimizer=keras.optimizers.Adam(0.1),
+            checkpoint=Checkpoint(tmp_path, resume=True),
+        )
     assert_same(whole, resumed)
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.npz"]
     # a finished fit comes back at once, with its state
     LOC.assign([9.0, 9.0])
-    again = run(checkpoint_dir=tmp_path, resume=True)
+    again = run(checkpoint=Checkpoint(tmp_path, resume=True))
     assert_same(whole, again)
     np.testing.assert_array_equal(
         LOC, whole.trace["loc"][-1] * 0 + whole.state.values[0]
@@ -101,14 +100,14 @@ def test_checkpoints_are_written_at_the_steps_asked_for(tmp_path, monkeypatch):
         write(path, kind, header, arrays)
 
     monkeypatch.setattr(filing, "write", spy)
-    run(20, checkpoint_dir=tmp_path / "new", checkpoint_every=6)
+    run(20, checkpoint=Checkpoint(tmp_path / "new", 6))
     assert steps == [6, 12, 18, 20]
 
 
 def test_another_fit_is_refused(tmp_path):
-    run(8, checkpoint_dir=tmp_path)
+    run(8, checkpoint=Checkpoint(tmp_path))
     with pytest.raises(ValueError, match="holds a checkpoint"):
-        run(8, checkpoint_dir=tmp_path)
+        run(8, checkpoint=Checkpoint(tmp_path))
     for keywords, text in (
         ({"seed": 5}, r"seed was \[0, 4\] and is \[0, 5\]"),
         ({"batch_size": 4}, "batch_size was 5 and is 4"),
@@ -119,32 +118,33 @@ def test_another_fit_is_refused(tmp_path):
         ({"steps": 7}, "at step 8, beyond num_steps=7"),
     ):
         with pytest.raises(ValueError, match=text):
-            run(**{"steps": 20, **keywords}, checkpoint_dir=tmp_path, resume=True)
+            resume = Checkpoint(tmp_path, resume=True)
+            run(**{"steps": 20, **keywords}, checkpoint=resume)
 
 
 def test_truncated_and_foreign_files_are_named(tmp_path):
-    run(8, checkpoint_dir=tmp_path)
+    run(8, checkpoint=Checkpoint(tmp_path))
     path = tmp_path / "checkpoint.npz"
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:10], b"", b"hello" * 50):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="truncated, damaged or another kind"):
-            run(8, checkpoint_dir=tmp_path, resume=True)
+            run(8, checkpoint=Checkpoint(tmp_path, resume=True))
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 255
     path.write_bytes(flipped)
     with pytest.raises(ValueError, match="truncated, damaged|belongs to another"):
-        run(8, checkpoint_dir=tmp_path, resume=True)
+        run(8, checkpoint=Checkpoint(tmp_path, resume=True))
     np.savez(path, a=np.zeros(3))
     with pytest.raises(ValueError, match="no checkpoint of elbo_tfp"):
-        run(8, checkpoint_dir=tmp_path, resume=True)
+        run(8, checkpoint=Checkpoint(tmp_path, resume=True))
     filing.write(path, "saved model", {}, {})
     with pytest.raises(ValueError, match="to be a checkpoint .*'saved model'"):
-        run(8, checkpoint_dir=tmp_path, resume=True)
+        run(8, checkpoint=Checkpoint(tmp_path, resume=True))
 
 
 def test_a_full_disk_leaves_the_old_file_and_the_fit_goes_on(tmp_path, monkeypatch):
-    run(8, checkpoint_dir=tmp_path)
+    run(8, checkpoint=Checkpoint(tmp_path))
     path = tmp_path / "checkpoint.npz"
     before = path.read_bytes()
 
@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_the_old_file_and_the_fit_goes_on(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(UserWarning, match="step 12 could not be written.*No space"):
-        result = run(12, checkpoint_dir=tmp_path, resume=True, checkpoint_every=12)
+        result = run(12, checkpoint=Checkpoint(tmp_path, 12, resume=True))
     assert result.steps == 12
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.npz"]
@@ -204,9 +204,8 @@ def test_another_format_version_is_named(tmp_path, monkeypatch):
 def test_early_stopping_survives_a_resume(tmp_path):
     keywords = {
         "convergence_criterion": EarlyStopping(patience=2),
-        "held_out": np.float32([[1.0, 1.0], [1.0, 1.2], [0.9, 1.0]]),
+        "held_out": HoldOut(np.float32([[1.0, 1.0], [1.0, 1.2], [0.9, 1.0]]), 3),
         "kl_schedule": 0.0,
-        "held_out_every": 3,
     }
     whole = run(60, **keywords)
     assert whole.converged and whole.steps < 60
@@ -214,8 +213,8 @@ def test_early_stopping_survives_a_resume(tmp_path):
     best = int(np.argmax(whole.held_out.elbo))
     assert whole.restored_step == whole.held_out.step[best]
     np.testing.assert_array_equal(end, whole.trace["loc"][whole.restored_step])
-    run(whole.steps - 4, checkpoint_dir=tmp_path, checkpoint_every=1, **keywords)
-    resumed = run(60, checkpoint_dir=tmp_path, resume=True, **keywords)
+    run(whole.steps - 4, checkpoint=Checkpoint(tmp_path, 1), **keywords)
+    resumed = run(60, checkpoint=Checkpoint(tmp_path, resume=True), **keywords)
     assert resumed.steps == whole.steps
     assert resumed.restored_step == whole.restored_step
     np.testing.assert_array_equal(LOC, end)
@@ -223,9 +222,12 @@ def test_early_stopping_survives_a_resume(tmp_path):
 
 KILLED = """
     import sys
-    from tests.fitting.test_checkpoint import run
-    run(int(sys.argv[2]), checkpoint_dir=sys.argv[1], checkpoint_every=50, resume=True,
-        steps_per_call=int(sys.argv[3]), held_out_every=100)
+    from elbo_tfp.fitting import Checkpoint, HoldOut
+    from elbo_tfp.fitting.run import steps_per_call
+    from tests.fitting.test_checkpoint import DATA, run
+    with steps_per_call(int(sys.argv[3])):
+        run(int(sys.argv[2]), checkpoint=Checkpoint(sys.argv[1], 50, resume=True),
+            held_out=HoldOut(DATA[:3], 100))
 """
 
 
@@ -266,5 +268,7 @@ def test_sigkill_loses_nothing_that_was_saved(tmp_path):
     header, _ = filing.read(tmp_path / "checkpoint.npz", "checkpoint")
     assert 0 < header["step"] < steps
     total = header["step"] + 150
-    resumed = run(total, checkpoint_dir=tmp_path, resume=True, held_out_every=100)
-    assert_same(run(total, held_out_every=100), resumed)
+    held_out = HoldOut(DATA[:3], 100)
+    resume = Checkpoint(tmp_path, resume=True)
+    resumed = run(total, checkpoint=resume, held_out=held_out)
+    assert_same(run(total, held_out=held_out), resumed)

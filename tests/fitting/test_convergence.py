@@ -1,9 +1,19 @@
 """Convergence is judged against noise: on synthetic traces of known rise."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from elbo_tfp.fitting.convergence import Convergence, EarlyStopping, due, rise, worse
+from elbo_tfp.fitting import Checkpoint, HoldOut, fit
+from elbo_tfp.fitting.convergence import (
+    Convergence,
+    EarlyStopping,
+    Watch,
+    due,
+    rise,
+    worse,
+)
 
 
 def noise(steps, seed=0, memory=0.0, scale=1.0):
@@ -135,3 +145,57 @@ def test_early_stopping_is_paired_and_patient():
     assert stopping(best, [lower, lower])
     assert not stopping(best, [lower, best])
     assert stopping(best, [best, lower, lower])
+
+
+def test_a_trace_that_a_decayed_rate_has_flattened_has_not_converged():
+    v = tf.Variable(0.0)
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 300)
+    keywords = {"num_steps": 1_000, "seed": 0}
+    # a bound without a top: only the rate made it flat
+    result = fit(lambda: v, optimizer=keras.optimizers.SGD(rate), **keywords)
+    assert np.ptp(result.elbo[500:]) == 0 and Convergence()(result.elbo)
+    assert not result.converged
+    result = fit(
+        lambda: 1 - (v - 1) ** 2, optimizer=keras.optimizers.SGD(0.1), **keywords
+    )
+    assert result.converged
+    # a rate that is still high where the trace is flat hides nothing
+    late = keras.optimizers.schedules.PiecewiseConstantDecay([900], [0.1, 0.001])
+    result = fit(
+        lambda: 1 - (v - 1) ** 2, optimizer=keras.optimizers.SGD(late), **keywords
+    )
+    assert result.converged
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Convergence(tolerance=0), "tolerance to be a positive number; got 0"),
+        (lambda: Convergence(tolerance_nats=-1.0), "tolerance_nats to be a positive"),
+        (lambda: Convergence(num_errors=-1.0), "num_errors to be a number >= 0"),
+        (lambda: Convergence(resolution=np.nan), "resolution to be a number >= 0"),
+        (lambda: Convergence(min_steps=89), "min_steps to be an int >= 90; got 89"),
+        (lambda: EarlyStopping(patience=0), "patience to be a positive int; got 0"),
+        (lambda: EarlyStopping(num_errors="2"), "num_errors to be a number >= 0"),
+        (lambda: HoldOut(np.ones(3), 0), "held_out's every to be a positive int"),
+        (lambda: HoldOut(np.ones([0])), "held_out to hold at least one datum"),
+        (lambda: Checkpoint(3), "checkpoint's folder to be a path; got 3"),
+        (lambda: Checkpoint("x", 1.5), "checkpoint's every to be a positive int"),
+    ],
+)
+def test_options_check_themselves(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_a_criterion_of_your_own_observes():
+    class Third:
+        def watch(self):
+            watch = Watch(lambda trace: True, 1)
+            watch.observe = lambda run: run.step == 3
+            watch.due = lambda step: step + 1
+            return watch
+
+    v = tf.Variable(0.0)
+    result = fit(lambda: v, num_steps=10, seed=0, convergence_criterion=Third())
+    assert result.steps == 3 and result.converged

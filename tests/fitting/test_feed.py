@@ -8,7 +8,7 @@ from elbo_tfp.fitting.feed import (
     FullBatch,
     Minibatches,
     NoData,
-    as_tensors,
+    checked,
     permutation,
 )
 from elbo_tfp.fitting.stream import Stream
@@ -54,8 +54,30 @@ def test_inputs_are_padded_to_one_shape():
     np.testing.assert_array_equal(batch, feed.indices(3, 1)[0])
 
 
+def test_rows_drawn_ahead_are_the_same_rows():
+    feed, other = (
+        Minibatches(tf.range(10), 4, (0, 7)),
+        Minibatches(tf.range(10), 4, (0, 7)),
+    )
+    at = 0
+    # the next chunk is as long, shorter, longer; then one that nobody expected
+    for count in (3, 3, 2, 5):
+        rows = feed.inputs(at, count, 5)[1]
+        np.testing.assert_array_equal(rows[:count], other.indices(at, count))
+        at += count
+    np.testing.assert_array_equal(feed.inputs(1, 3, 5)[1][:3], other.indices(1, 3))
+
+
+def test_the_first_look_sees_the_extremes():
+    data = np.arange(40, dtype=np.float32).reshape(20, 2)
+    data[13, 1], data[4, 0] = 99.0, -99.0
+    batch = Minibatches(tf.constant(data), 3, (0, 0)).trial()
+    assert batch.shape == [3, 2]
+    assert {99.0, -99.0} <= set(np.ravel(batch))
+
+
 def test_structures_are_kept():
-    data = as_tensors({"x": np.ones([5, 2]), "y": (np.arange(5), np.zeros(5, bool))})
+    data = checked({"x": np.ones([5, 2]), "y": (np.arange(5), np.zeros(5, bool))})
     feed = Minibatches(data, 3, (0, 0))
     assert feed.num_data == 5 and feed.batch_size == 3
     assert feed.spec["x"] == tf.TensorSpec([3, 2], tf.float64)
@@ -65,13 +87,13 @@ def test_structures_are_kept():
     whole = FullBatch(data)
     assert whole.num_data == whole.batch_size == 5
     assert whole.pick(whole.inputs(3, 1, 1), 0) is data
-    assert NoData().inputs(0, 1, 1) == () and NoData.pick((), 0) is None
+    assert NoData().inputs(0, 1, 1) == NoData.pick((), 0) == NoData().trial() == ()
 
 
 def test_a_stream_limits_its_chunks_to_the_memory():
     wide = tf.data.Dataset.from_tensors(np.zeros([2**20], np.float32)).repeat(2)
     assert Stream(wide, 2).capacity == 4  # 8 MiB a batch, 32 MiB a chunk
-    assert Stream(tf.data.Dataset.range(4), 2).capacity == 1000
+    assert Stream(tf.data.Dataset.range(4), 2).capacity == 4000
 
 
 @pytest.mark.parametrize("count", [0, 2])

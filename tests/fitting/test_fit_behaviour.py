@@ -1,14 +1,9 @@
 """`fit`: state, shards, streams, interrupts, compilations, restarts."""
 
-import gc
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
-import weakref
-from pathlib import Path
+import time
 
 import keras
 import numpy as np
@@ -16,11 +11,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.fitting import EarlyStopping, cache, fit
+from elbo_tfp.fitting import Checkpoint, EarlyStopping, HoldOut, fit
+from elbo_tfp.fitting.run import steps_per_call
 from elbo_tfp.fitting.seeding import step_seeds
 from elbo_tfp.ground.seeds import fold_in
 
-ROOT = Path(__file__).parents[2]
 DATA = np.random.default_rng(0).normal(1.0, 1.0, [12, 2]).astype(np.float32)
 
 
@@ -91,7 +86,7 @@ def test_stateful_layers_are_captured_and_frozen_ones_left_alone():
     before = [v.numpy() for v in frozen.variables]
     moments = [v.numpy() for v in network.layers[1].non_trainable_variables]
     keywords = {"data": DATA, "batch_size": 4, "seed": 0, "optimizer": sgd(0.01)}
-    result = fit(objective, num_steps=6, **keywords, held_out=DATA, held_out_every=1)
+    result = fit(objective, num_steps=6, **keywords, held_out=HoldOut(DATA, 1))
     trained = {id(v) for v in result.variables}
     assert trained == {
         id(v.value) for v in network.trainable_variables + head.trainable_variables
@@ -148,8 +143,7 @@ def test_held_out_is_paired_unweighted_and_not_training():
         batch_size=4,
         seed=0,
         kl_schedule=0.5,
-        held_out=DATA[:9],
-        held_out_every=2,
+        held_out=HoldOut(DATA[:9], every=2),
         optimizer=sgd(0.25),
     )
     np.testing.assert_array_equal(result.held_out.step, [2, 4, 6])
@@ -171,17 +165,12 @@ def test_a_stream_feeds_the_same_batches_under_any_chunking():
         return v * 0.0 + batch
 
     dataset = tf.data.Dataset.from_tensor_slices(rows)
-    expected = [1.5, 5.5, 1.5, 5.5, 1.5]  # rows 8 and 9 are no full batch
+    # rows 8 and 9 are followed by 0 and 1 of the next epoch
+    expected = [1.5, 5.5, 4.5, 3.5, 7.5]
     for data, size in ((dataset, 4), (dataset.batch(4), None)):
-        for steps_per_call in (None, 2):
-            result = fit(
-                objective,
-                num_steps=5,
-                data=data,
-                batch_size=size,
-                seed=0,
-                steps_per_call=steps_per_call,
-            )
+        for steps in (None, 2):
+            with steps_per_call(steps):
+                result = fit(objective, num_steps=5, data=data, batch_size=size, seed=0)
             np.testing.assert_allclose(result.elbo, expected)
     first = fit(objective, num_steps=3, data=dataset, batch_size=4, seed=0)
     rest = fit(objective, num_steps=2, data=dataset, batch_size=4, init=first)
@@ -213,11 +202,15 @@ def test_ctrl_c_returns_what_there_is(tmp_path, ctrl_c):
         return -(v**2) + tf.reduce_sum(tf.random.stateless_normal([100, 100], seed))
 
     fit(objective, num_steps=1, seed=0)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    result = fit(
-        objective, num_steps=10**7, seed=0, checkpoint_dir=tmp_path, resume=True
-    )
+
+    def press():
+        while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    result = fit(objective, num_steps=10**7, seed=0, checkpoint=tmp_path)
     assert result.interrupted
     assert 0 < result.steps == len(result.elbo) < 10**7
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -227,149 +220,9 @@ def test_ctrl_c_returns_what_there_is(tmp_path, ctrl_c):
         objective,
         num_steps=result.steps,
         seed=0,
-        checkpoint_dir=tmp_path,
-        resume=True,
-        checkpoint_every=10**6,
+        checkpoint=Checkpoint(tmp_path, every=10**6, resume=True),
     )
     np.testing.assert_array_equal(kept.elbo, result.elbo)
-
-
-def test_programs_die_with_their_objective():
-    objective, v = quadratic()
-    fit(objective, num_steps=2, data=DATA, seed=0, optimizer=sgd())
-    (programs,) = getattr(objective, cache._ATTRIBUTE).values()
-    ((program, kept),) = programs.values()
-    alive = weakref.ref(program), weakref.ref(objective), weakref.ref(v)
-    del objective, v, programs, program, kept
-    gc.collect()
-    assert [ref() for ref in alive] == [None, None, None]
-
-
-def test_one_program_serves_seeds_rates_and_schedules_but_not_new_globals():
-    v = tf.Variable(0.0)
-    scale = 1.0
-
-    def objective(seed, kl_weight):
-        return scale * v - kl_weight + tf.random.stateless_normal([], seed)
-
-    def programs():
-        (store,) = getattr(objective, cache._ATTRIBUTE).values()
-        return len(store)
-
-    for seed in range(3):
-        fit(
-            objective,
-            num_steps=3,
-            seed=seed,
-            kl_schedule=0.1 * seed,
-            optimizer=keras.optimizers.Adam(0.1 + 0.1 * seed),
-        )
-    assert programs() == 1
-    scale = 2.0
-    result = fit(objective, num_steps=1, seed=0, kl_schedule=1.0, optimizer=sgd(1.0))
-    assert programs() == 2
-    slope = fit(
-        objective,
-        num_steps=1,
-        seed=0,
-        kl_schedule=1.0,
-        optimizer=sgd(1.0),
-        trace_fn=lambda traced: traced.gradients[0],
-    )
-    np.testing.assert_allclose(slope.trace, [2.0])
-    assert result.compiled
-
-
-COUNTED = """
-    import numpy as np, tensorflow as tf, keras
-    import tensorflow_probability as tfp
-    from elbo_tfp.fitting import fit
-    tfd = tfp.distributions
-
-    @tfd.JointDistributionCoroutineAutoBatched
-    def model():
-        mu = yield tfd.Normal(0.0, 5.0, name="mu")
-        tau = yield tfd.HalfCauchy(0.0, 5.0, name="tau")
-        yield tfd.Sample(tfd.Normal(mu, tau), 3, name="y")
-
-    pin = model.experimental_pin(y=tf.constant([2.0, 8.0, 3.0]))
-    q = tfp.experimental.vi.build_factored_surrogate_posterior(
-        pin.event_shape, bijector=pin.experimental_default_event_space_bijector())
-
-    def joint(seed):
-        z = q.sample(4, seed=seed)
-        return tf.reduce_mean(pin.unnormalized_log_prob(z) - q.log_prob(z))
-
-    v = tf.Variable([0.0, 0.0])
-
-    def plain(batch, seed):
-        noise = tf.random.stateless_normal([2], seed)
-        return -tf.reduce_sum((batch - v + noise) ** 2, -1)
-
-    data = np.random.default_rng(0).normal(size=[10, 2]).astype(np.float32)
-    for objective, more in ((joint, {}), (plain, {"data": data, "batch_size": 3})):
-        for seed in range(3):
-            fit(objective, num_steps=20, seed=seed, steps_per_call=7, **more)
-        fit(objective, num_steps=7, seed=9, steps_per_call=7, **more)
-"""
-
-
-def test_one_compilation_across_chunks_seeds_and_fits():
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "0",
-        "TF_CPP_VMODULE": "device_compiler=2",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(COUNTED)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # one of each objective's loop; smaller functions may be compiled besides
-    compiled = [
-        line for line in done.stderr.splitlines() if "cache entry hit: 0" in line
-    ]
-    loops = [line for line in compiled if "_chunk" in line or "partial" in line]
-    assert len(loops or compiled) == 2, "\n".join(compiled)
-
-
-def test_restarts_keep_the_best_start():
-    v = tf.Variable(0.0, name="v")
-
-    def objective():
-        # two humps: at -1 (height 0) and at 2 (height 1)
-        return tf.maximum(-((v + 1) ** 2), 1 - (v - 2) ** 2)
-
-    starts = iter([-1.5, 2.5, -0.5])
-    result = fit(
-        objective,
-        num_steps=40,
-        seed=0,
-        optimizer=sgd(0.2),
-        restarts=3,
-        initialize=lambda seed: v.assign(next(starts)),
-    )
-    np.testing.assert_allclose(result.restarts, [0.0, 1.0, 0.0], atol=1e-5)
-    np.testing.assert_allclose(v, 2.0, atol=1e-4)
-    np.testing.assert_allclose(result.elbo[0], 0.75, rtol=1e-6)
-
-
-def test_restarts_differ_in_their_seeds():
-    v = tf.Variable(0.0)
-    seeds = []
-    result = fit(
-        lambda seed: 0.0 * v + tf.random.stateless_normal([], seed),
-        num_steps=1,
-        seed=3,
-        restarts=3,
-        initialize=seeds.append,
-    )
-    assert len(set(result.restarts)) == 3
-    assert len({tuple(seed.numpy()) for seed in seeds}) == 3
-    assert result.elbo[-1] == result.restarts.max()
 
 
 def test_what_an_evaluation_changes_is_put_back():
@@ -380,9 +233,8 @@ def test_what_an_evaluation_changes_is_put_back():
         return 0.0 * batch[:, 0] + v
 
     keywords = {"data": DATA, "seed": 0, "optimizer": sgd(0.25)}
-    result = fit(
-        objective, num_steps=4, held_out=DATA[:1], held_out_every=2, **keywords
-    )
+    held_out = HoldOut(DATA[:1], every=2)
+    result = fit(objective, num_steps=4, held_out=held_out, **keywords)
     assert calls.numpy() == 4.0 and v.numpy() == 1.0
     np.testing.assert_array_equal(result.held_out.elbo, [0.5, 1.0])
     # one datum has no spread

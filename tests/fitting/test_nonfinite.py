@@ -6,28 +6,26 @@ import pytest
 import tensorflow as tf
 
 from elbo_tfp.fitting import NonFiniteError, fit
+from elbo_tfp.fitting.run import steps_per_call
 
 
 def sgd(rate=0.1):
     return keras.optimizers.SGD(rate)
 
 
-@pytest.mark.parametrize("steps_per_call", [None, 4])
+@pytest.mark.parametrize("steps", [None, 4])
 @pytest.mark.parametrize("bad", [0, 3, 9])
-def test_a_bound_that_is_not_finite(bad, steps_per_call):
+def test_a_bound_that_is_not_finite(bad, steps):
     v = tf.Variable(1.0, name="v")
 
     def objective(step):
         return v + tf.where(step < bad, 0.0, tf.where(step > 0, np.nan, -np.inf))
 
-    with pytest.raises(NonFiniteError, match=f"step {bad}: the bound was") as caught:
-        fit(
-            objective,
-            num_steps=10,
-            seed=0,
-            optimizer=sgd(),
-            steps_per_call=steps_per_call,
-        )
+    with (
+        pytest.raises(NonFiniteError, match=f"step {bad}: the bound was") as caught,
+        steps_per_call(steps),
+    ):
+        fit(objective, num_steps=10, seed=0, optimizer=sgd())
     error = caught.value
     assert error.step == bad and error.result.steps == bad
     np.testing.assert_allclose(v, 1.0 + 0.1 * bad, rtol=1e-6)

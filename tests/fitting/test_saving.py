@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import elbo_tfp as et
 from elbo_tfp.fitting import load, save
 from elbo_tfp.ground import files as filing
 
@@ -110,6 +111,12 @@ def test_a_probe_of_your_own(tmp_path):
     assert a.numpy() == [3.0] and b.numpy() == 2
     with pytest.raises(ValueError, match="saved with probe="):
         load(path)
+    # with parts: what they hold besides is saved too
+    held = tf.Variable(5.0)
+    save(path, probe=lambda: v + 0, encoder=lambda x: x * held)
+    other = tf.Variable(0.0)
+    load(path, probe=lambda: a + 0, encoder=lambda x: x * other)
+    assert other.numpy() == 5.0
 
 
 def test_structured_data_and_plain_networks(tmp_path):
@@ -141,3 +148,52 @@ def test_nothing_to_save(tmp_path, parts, text):
     with pytest.raises(ValueError, match=text):
         save(tmp_path / "x.npz", **parts)
     assert not list(tmp_path.iterdir())
+
+
+def test_every_part_comes_back(tmp_path):
+    path = tmp_path / "parts.npz"
+
+    def parts(seed):
+        rng = np.random.default_rng(seed)
+        first, second = (tf.Variable(rng.normal(size=[3, 2])) for _ in range(2))
+        dropout = keras.layers.Dropout(0.5, seed=seed)
+        layer = keras.layers.Dense(2)
+        layer.build([None, 3])
+        x = tf.cast(X, tf.float64)
+        made = {
+            # two functions, one of them with a seed that the probe does not read
+            "first": lambda v, s=None: (
+                tf.matmul(x, first) + 0 * tf.cast(dropout(v), x.dtype)[0, 0]
+            ),
+            "second": lambda v: tf.matmul(x, second),
+            "encoder": et.Encoder(layer, et.families.mean_field(1)),
+            "q": tfd.Normal(tf.Variable(rng.normal(size=[2])), 1.0),
+        }
+        return made, [first, second, dropout.seed_generator.state, layer.kernel]
+
+    old, kept = parts(1)
+    new, fresh = parts(2)
+    kept[2].assign([7, 9])
+    save(path, x=X.astype(np.float64), **old)
+    load(path, **new)
+    for a, b in zip(kept, fresh, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(old["q"].loc, new["q"].loc)
+
+
+def test_a_model_alone(tmp_path):
+    path = tmp_path / "model.npz"
+    old, new = (et.models.linear_vae(3, 2, seed=seed).model for seed in (1, 2))
+    save(path, model=old)
+    load(path, model=new)
+    z = tf.ones([1, 2])
+    np.testing.assert_array_equal(old.likelihood(z).mean(), new.likelihood(z).mean())
+
+
+def test_a_part_with_other_variables_is_named(tmp_path):
+    path = tmp_path / "two.npz"
+    v = tf.Variable([1.0])
+    save(path, x=X, a=lambda x: x * v, b=lambda x: x * v * 2)
+    w, u = tf.Variable([1.0]), tf.Variable([1.0])
+    with pytest.raises(ValueError, match="have 2 of them, the file 1; b has 1, "):
+        load(path, a=lambda x: x * w, b=lambda x: x * u)

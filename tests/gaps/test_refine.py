@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 import elbo_tfp as et
 from elbo_tfp import families, gaps, models
 from elbo_tfp.families.base import raw_of_positive
 from elbo_tfp.gaps import climb
+from elbo_tfp.ground import compiled as cache
 from elbo_tfp.ground.seeds import fold_in
+from tests.changing import PLACES, kept, model_of
 from tests.statistics import says
 
 tfd = tfp.distributions
@@ -165,29 +168,91 @@ def test_ascent_is_adam_with_a_cosine_and_an_average():
     np.testing.assert_allclose(found, last, atol=1e-9)
 
 
-def test_a_second_call_compiles_nothing():
-    model = models.linear_gaussian(WEIGHTS, 0.1, 0.5)
-    encoder = crude_encoder(MEAN_FIELD)
-    options = {"num_steps": 3, "max_rounds": 1}
-    gaps.refine(encoder, model, X, seed=0, **options)
-    (store,) = model.__dict__["_evidence_programs"].values()
-    assert len(store[1]) == 2
-    before = [(k, f.experimental_get_tracing_count()) for k, (f, _) in store[1].items()]
-    gaps.refine(encoder, model, X + 1, seed=1, num_steps=5, max_rounds=2)
-    after = [(k, f.experimental_get_tracing_count()) for k, (f, _) in store[1].items()]
-    assert before == after and all(count == 1 for _, count in before)
+def test_other_data_seeds_weights_and_objects_compile_nothing():
+    cache.clear()
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        model = models.linear_gaussian(rng.normal(size=[3, 2]), 0.1, 0.5)
+        family = families.mean_field(2, dtype=tf.float64, seed=seed)
+        gaps.refine(
+            crude_encoder(family),
+            model,
+            X + seed,
+            seed=seed,
+            num_steps=50 * (seed + 1),
+            max_rounds=1 + seed,
+            learning_rate=0.01 * (seed + 1),
+        )
+        assert cache.count() == 2  # the climb, and the weights that judge it
 
 
-def test_new_encoders_without_end_keep_few_programs():
-    programs, made = {}, []
-    for owner in range(40):
-        run = climb.compiled(lambda x: x + 1, programs, ("add",), (owner,), False)
-        assert run is climb.compiled(None, programs, ("add",), (owner,), False)
-        made.append(run)
-    assert [run for run, _ in programs.values()] == made[-32:]
-    # the first was forgotten: made anew it takes the place of the oldest
-    climb.compiled(lambda x: x + 2, programs, ("add",), (0,), False)
-    assert len(programs) == 32 and made[8] not in [run for run, _ in programs.values()]
+@pytest.mark.parametrize("place", PLACES)
+def test_refinement_sees_a_setting_that_changed(place):
+    """At x = 6 the best mean is 6 / (1 + s^2): 3 for s = 1, 0.6 for s = 3."""
+    read, change = kept(place)
+    model, family = model_of(read, 1), families.mean_field(1, dtype=tf.float64)
+    x, options = np.full([1, 1], 6.0), {"num_steps": 60, "max_rounds": 1, "seed": 0}
+    for scale in (1.0, 3.0):
+        change(scale)
+        found = gaps.refine(
+            crude_encoder(family), model, x, learning_rate=0.2, **options
+        )
+        exact = 6 / (1 + scale**2)
+        np.testing.assert_allclose(
+            found.surrogate_posterior.mean(), [[exact]], atol=0.5
+        )
+        log_p = stats.norm(0, (1 + scale**2) ** 0.5).logpdf(6)
+        np.testing.assert_allclose(found.after.value, [log_p], atol=0.3)
+
+
+def test_blocks_of_a_known_length_change_no_number():
+    x = tf.constant(X[:3])
+    options = {"num_steps": 6, "learning_rate": 0.1, "sample_size": 2, "seed": (0, 5)}
+    target, start = MODEL.log_joint(x), tf.zeros([3, 4], tf.float64)
+    one, two, six = (
+        climb.ascend(target, MEAN_FIELD, start, block=n, **options) for n in (1, 2, 6)
+    )
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+    np.testing.assert_allclose(one, six, rtol=1e-12)
+    assert np.abs(one).max() > 0.1
+
+
+def test_a_pin_is_one_datum_and_its_family_s_own_member_the_start():
+    """x_n ~ N(z, 1), z ~ N(0, 1): the posterior is a Gaussian, so nothing is left."""
+    joint = tfd.JointDistributionSequentialAutoBatched(
+        [
+            tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1.0), 1),
+            lambda z: tfd.Sample(tfd.Normal(z[..., 0], tf.ones([], tf.float64)), 3),
+        ]
+    )
+    pin = joint.experimental_pin(None, X[0])
+    target = lambda z: pin.unnormalized_log_prob([z])  # noqa: E731
+    q = families.mean_field(1, dtype=tf.float64)
+    found = gaps.refine(q, target, num_steps=100, seed=0)
+    log_p = stats.multivariate_normal(np.zeros(3), np.eye(3) + 1).logpdf(X[0])
+    np.testing.assert_allclose(found.after.value, [log_p], atol=0.01)
+    np.testing.assert_allclose(
+        found.surrogate_posterior.mean(), [X[0].sum() / 4], atol=0.01
+    )
+    report = gaps.gap_report(target, q, num_steps=100, seed=0)
+    assert report.amortization_gap.value[0] > 0.1
+    np.testing.assert_allclose(report.approximation_gap.value, [0.0], atol=0.01)
+    exact = gaps.gap_report(
+        target, q, evidence="quadrature", num_steps=100, jit_compile=False, seed=0
+    )
+    np.testing.assert_allclose(exact.evidence.value, [log_p], atol=1e-6)
+    with says("a family of one member", "got Normal"):
+        gaps.refine(tfd.Normal(0.0, 1.0), target, seed=0)
+    with says("x=None with a target that holds its data"):
+        gaps.refine(q, target, X, seed=0)
+
+
+def test_a_global_latent_has_no_gap_of_one_datum():
+    model = et.LatentVariableModel(
+        tfd.Normal(0.0, 1.0), lambda z, w: tfd.Normal(z + w, 1.0), tfd.Normal(0.0, 1.0)
+    )
+    with says("without a global prior", "one number for all data", "gaps.evidence"):
+        gaps.refine(ENCODER, model, X, seed=0)
 
 
 ENCODER = crude_encoder(MEAN_FIELD)
@@ -202,7 +267,7 @@ def cut(x):
     [
         ((ENCODER.network, MODEL, X), {}, ["Encoder(network, family)", "family="]),
         ((ENCODER, MODEL, X), {"family": families.mean_field(2)}, ["family=None"]),
-        ((MODEL, ENCODER, X), {}, ["LatentVariableModel; got Encoder", "order"]),
+        ((MODEL, ENCODER, X), {}, ["a LatentVariableModel", "got Encoder", "order"]),
         ((ENCODER, MODEL, X[0]), {}, ["[B]", "x[tf.newaxis]"]),
         ((ENCODER, MODEL, None), {}, ["expected x"]),
         (
@@ -217,18 +282,30 @@ def cut(x):
         ),
         ((ENCODER, MODEL, X), {"num_steps": 0}, ["num_steps to be a positive int"]),
         ((ENCODER, MODEL, X), {"max_rounds": "2"}, ["max_rounds", "'2'"]),
-        ((ENCODER, MODEL, X), {"tolerance": np.nan}, ["tolerance", "> 0; got nan"]),
-        ((ENCODER, MODEL, X), {"tolerance": -1.0}, ["tolerance", "> 0; got -1.0"]),
+        (
+            (ENCODER, MODEL, X),
+            {"tolerance": np.nan},
+            ["tolerance", "positive number; got nan"],
+        ),
+        (
+            (ENCODER, MODEL, X),
+            {"tolerance": -1.0},
+            ["tolerance", "positive number; got -1.0"],
+        ),
         (
             (ENCODER, MODEL, np.ones([3, 3], int)),
             {},
             ["likelihood's dtype float64; got int64"],
         ),
-        ((ENCODER, MODEL, X), {"evaluation_size": 1}, ["evaluation_size >= 2"]),
+        (
+            (ENCODER, MODEL, X),
+            {"evaluation_size": 1},
+            ["evaluation_size", ">= 2", "got 1"],
+        ),
         (
             (ENCODER, MODEL, X),
             {"learning_rate": 0.0},
-            ["learning_rate to be a number > 0"],
+            ["learning_rate to be a positive number"],
         ),
     ],
 )
@@ -318,7 +395,7 @@ def test_semi_amortized_training_runs_in_fit_with_a_weight():
     with says("num_steps to be a positive int"):
         gaps.semi_amortized(MODEL, encoder, num_steps=0)
     for rate in (-1.0, 0.0, np.nan, "a"):
-        with says("learning_rate to be a number > 0", f"got {rate!r}"):
+        with says("learning_rate to be a positive number", f"got {rate!r}"):
             gaps.semi_amortized(MODEL, encoder, learning_rate=rate)
     with says("a LatentVariableModel first", "got Encoder"):
         gaps.semi_amortized(encoder, MODEL)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 import elbo_tfp as et
 from elbo_tfp import families, gaps, models
 from elbo_tfp.families.base import raw_of_positive
 from elbo_tfp.ground import measured as per_datum
 from elbo_tfp.ground.tables import Table
+from tests.changing import Offset, kept, model_of
 from tests.statistics import says
 
 IRIS = et.data.iris()
@@ -217,10 +219,10 @@ def test_collapsed_weights_are_noted():
     [
         ({"evidence": np.zeros(3)}, ["one evidence per datum, shape [40]; got [3]"]),
         ({"evidence": np.zeros(40), "x_train": 1}, ["x_train", "two sets of data"]),
-        ({"sample_size": 1}, ["sample_size >= 2"]),
-        ({"sample_size": 2.5}, ["sample_size to be a positive int", "2.5"]),
-        ({"sample_size": "3"}, ["sample_size to be a positive int", "'3'"]),
-        ({"tolerance": np.nan}, ["tolerance to be a number > 0"]),
+        ({"sample_size": 1}, ["sample_size", ">= 2", "got 1"]),
+        ({"sample_size": 2.5}, ["sample_size to be an int >= 2", "2.5"]),
+        ({"sample_size": "3"}, ["sample_size to be an int >= 2", "'3'"]),
+        ({"tolerance": np.nan}, ["tolerance to be a positive number"]),
         ({"evidence": np.full(40, np.nan)}, ["finite evidence", "40 of 40 data"]),
         ({"evidence": np.r_[np.zeros(39), np.inf]}, ["finite evidence", "1 of 40"]),
         ({"evidence_options": {"chunk_size": 5}}, ["['chunk_size']", "is exact"]),
@@ -350,3 +352,47 @@ def test_the_jensen_gap_s_error_is_that_of_repeats():
     # lognormal weights: the gap is s^2 / 2
     away = (found.value - 0.32) / found.standard_error
     assert abs(away.mean()) < 4 / np.sqrt(300) + 0.05 and 0.85 < away.std() < 1.15
+
+
+@pytest.mark.parametrize("place", ["attribute", "dict", "closure"])
+def test_a_setting_that_changed_is_seen(place):
+    """The evidence of x = 1 moves from -1.516 to -2.120, the encoder's q stays."""
+    read, change = kept(place)
+    model, x = model_of(read, 1), np.ones([1, 1])
+    encoder = families.Encoder(lambda x: tf.zeros([1, 2], x.dtype), MEAN_FIELD_1)
+    options = {"num_steps": 20, "max_rounds": 1, "jit_compile": False, "seed": 0}
+    for scale, exact in ((1.0, -1.515512), (3.0, -2.120231)):
+        change(scale)
+        found = gaps.gap_report(model, encoder, x, **options)
+        np.testing.assert_allclose(found.evidence.value, [exact], atol=0.1)
+        # q = N(0, 1): -log s sqrt(2 pi) - (1 + 1) / (2 s^2), no rate
+        elbo = -np.log(scale) - np.log(2 * np.pi) / 2 - 1 / scale**2
+        np.testing.assert_allclose(found.amortized.value, [elbo], atol=0.2)
+
+
+def test_a_datum_may_be_a_structure():
+    data = {"x": np.array([[3.0], [1.0]]), "offset": np.array([[2.0], [-1.0]])}
+    encoder = families.Encoder(
+        lambda d: tf.concat([(d["x"] - d["offset"]) / 2, d["x"] * 0], -1), MEAN_FIELD_1
+    )
+    options = {"num_steps": 40, "max_rounds": 2, "jit_compile": False, "seed": 0}
+    found = gaps.gap_report(Offset(1), encoder, data, **options)
+    exact = stats.norm(0, 2**0.5).logpdf([1.0, 2.0])
+    np.testing.assert_allclose(found.evidence.value, exact, atol=0.03)
+    assert np.all(found.amortization_gap.value > 0.01)
+    annealed = et.evidence.Annealed(num_temperatures=5, sample_size=200)
+    other = gaps.gap_report(Offset(1), encoder, data, evidence=annealed, **options)
+    assert other.evidence_method == "annealed"
+    np.testing.assert_allclose(other.evidence.value, exact, atol=0.1)
+    with says("evidence_options beside the name"):
+        gaps.gap_report(
+            Offset(1),
+            encoder,
+            data,
+            evidence=annealed,
+            evidence_options={"sample_size": 3},
+            **options,
+        )
+
+
+MEAN_FIELD_1 = families.mean_field(1, dtype=tf.float64)

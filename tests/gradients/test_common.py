@@ -65,6 +65,61 @@ def test_all_estimators_return_one_value(name, sizes):
     assert found.value.shape == found.elbo.shape == (4,)
 
 
+ANY_BOUND = {"reparameterized", "doubly_reparameterized", "score_function"}
+OWN_BOUND = {"vimco": bounds.iwae, "relaxed": bounds.iwae}
+
+
+def renyi(draws):
+    return bounds.renyi(draws, alpha=np.float32(0.5))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_one_value_of_another_bound_or_a_reason(name):
+    target, q = scene(discrete=name in DISCRETE_ONLY)
+    estimator, sizes = getattr(gradients, name), (np.int64(2), np.int32(3))
+    sizes = sizes if name not in ONE_IMPORTANCE_SAMPLE else (2, 1)
+    options = dict(zip(("sample_size", "importance_sample_size"), sizes, strict=True))
+    draws = et.draw(target, q, sizes, seed=5)
+    if name in ANY_BOUND:
+        found = estimator(target, q, seed=5, bound=renyi, **options)
+        expected = tf.reduce_mean(bounds.renyi(draws, 0.5, axis=1), 0)
+    else:
+        own = OWN_BOUND.get(name, bounds.elbo)
+        with says(f"bound=bounds.{own.__name__} for {name}: ", "Use reparameterized"):
+            estimator(target, q, seed=5, bound=renyi, **options)
+        found = estimator(target, q, seed=5, bound=own, **options)
+        expected = tf.reduce_mean(bounds.iwae(draws, axis=1), 0)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-13)
+    np.testing.assert_array_equal(found.surrogate, found.value)
+    np.testing.assert_allclose(found.elbo, bounds.elbo(draws, axis=(0, 1)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", sorted(ANY_BOUND))
+def test_what_is_no_bound(name):
+    target, q = scene(discrete=False)
+    estimator = getattr(gradients, name)
+    for bound, got in [
+        (0.5, "got 0.5"),
+        (lambda d: tf.reduce_mean(bounds.elbo(d)), "got shape ()"),
+        (lambda d: tf.convert_to_tensor(getattr(d, "log_weights", d)), "got shape (1,"),
+    ]:
+        with says("bound to be a function of Draws", "one number per datum", got):
+            estimator(target, q, seed=0, bound=bound)
+    if name != "doubly_reparameterized":
+        with says("kl_weight=1 and free_bits=0 with bound=", "kl_weight=2.0", "lambda"):
+            estimator(target, q, seed=0, bound=bounds.elbo, kl_weight=2.0)
+
+
+def test_a_weight_of_one_s_own_goes_into_the_bound():
+    target, q = scene(discrete=False)
+    options = {"sample_size": 3, "seed": 0}
+    found = gradients.reparameterized(
+        target, q, bound=lambda d: bounds.elbo(d, kl_weight=2.0), **options
+    )
+    expected = gradients.reparameterized(target, q, kl_weight=2.0, **options)
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-13)
+
+
 def test_the_estimators_were_found():
     assert set(ESTIMATORS) >= {"reparameterized", "sticking_the_landing"}
 

@@ -75,6 +75,32 @@ def exact_iwae():
     return total
 
 
+def exact_bound(bound):
+    """E bound(w_1, w_2), `[2]`, summed over the nine pairs."""
+    total = 0.0
+    for j, k in itertools.product(range(3), repeat=2):
+        both = [parts(tf.constant([i, i])) for i in (j, k)]
+        log_w = tf.stack([a + b - c for a, b, c in both])
+        total += tf.exp(both[0][2] + both[1][2]) * bound(log_w)
+    return total
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        lambda d: bounds.renyi(d, alpha=0.5),
+        lambda d: bounds.tvo(d, [0, 0.4, 1]),
+        bounds.elbo,
+    ],
+)
+def test_any_bound_by_enumeration(bound):
+    options = {"bound": bound, "baseline": -1.0}
+    found = expectation(gradients.score_function, (1, 2), **options)
+    exact = gradient(lambda: exact_bound(bound))
+    assert np.abs(exact).max() > 0.05
+    np.testing.assert_allclose(found, exact, atol=1e-12)
+
+
 def every_draw(estimator, sizes, offset=0.0, **options):
     """(probability, gradient) of an estimate for every possible draw of both data.
 

@@ -10,7 +10,10 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import gradients
+from elbo_tfp.ground import compiled as cache
 from elbo_tfp.ground.seeds import fold_in
+from tests.changing import PLACES, kept, model_of
+from tests.statistics import assert_mean
 
 tfd = tfp.distributions
 X = np.array([[0.5, -1.0], [1.0, 0.3], [-0.2, 0.1]])
@@ -201,14 +204,14 @@ def test_names_stay_apart():
 
 @pytest.mark.parametrize("number", [0, -1, True])
 def test_num_samples_is_positive(problem, number):
-    with pytest.raises(ValueError, match="num_samples of at least 1"):
+    with pytest.raises(ValueError, match="num_samples to be a positive int"):
         gradients.per_sample(
             gradients.reparameterized, *problem, num_samples=number, seed=0
         )
 
 
 def test_a_report_needs_two_gradients(problem):
-    with pytest.raises(ValueError, match="num_samples of at least 2"):
+    with pytest.raises(ValueError, match="num_samples to be an int >= 2"):
         gradients.report(gradients.reparameterized, *problem, num_samples=1, seed=0)
 
 
@@ -227,3 +230,25 @@ def test_variables_are_a_list(problem):
             num_samples=2,
             seed=0,
         )
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_setting_that_changed_is_seen_and_other_values_compile_nothing(place):
+    """At q = N(m, 1) the mean of d ELBO / d m is (x - m) / s^2 - m, s the noise."""
+    read, change = kept(place)
+    model, x, counts = model_of(read, 1), np.ones([1, 1]), []
+    cache.clear()
+    for scale, start in ((1.0, 0.0), (1.0, 0.2), (3.0, 0.0)):
+        change(scale)
+        m = tf.Variable([[start]], dtype=tf.float64)
+        (found,) = gradients.per_sample(
+            gradients.reparameterized,
+            model.log_joint(x),
+            lambda m=m: tfd.Independent(tfd.Normal(m, tf.ones_like(m)), 1),
+            [m],
+            num_samples=2_000,
+            seed=0,
+        )
+        assert_mean(found[:, 0, 0], (1 - start) / scale**2 - start, fault=0.5)
+        counts.append(cache.count())
+    assert counts[0] == counts[1] == 1

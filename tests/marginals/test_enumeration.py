@@ -291,3 +291,90 @@ def test_two_unnamed_parts_remain_as_a_list():
     np.testing.assert_allclose(found, exact, atol=1e-10)
     assert isinstance(small.prior.event_shape, list)
     assert len(small.sample(3, seed=0)[0]) == 2
+
+
+def labelled(num=50):
+    """The class of every datum, and a shift that all share."""
+    prior = tfd.JointDistributionNamed(
+        {
+            "shift": tfd.Normal(tf.zeros([], tf.float64), 1.0),
+            "k": tfd.Sample(tfd.Categorical(probs=WEIGHTS), num),
+        }
+    )
+    return et.LatentVariableModel(
+        prior,
+        lambda z: tfd.Independent(
+            tfd.Normal(tf.gather(CENTRES, z["k"]) + z["shift"][..., None], 1.0), 1
+        ),
+    )
+
+
+def test_independent_entries_are_summed_one_by_one():
+    small = marginals.enumerate_discrete(labelled())
+    x, shift = (
+        np.random.default_rng(0).normal(size=[2, 50]),
+        np.array([[0.3, -1.0]] * 3),
+    )
+    means = CENTRES + shift[..., None, None]
+    terms = np.log(WEIGHTS) + stats.norm(means, 1).logpdf(x[..., None])
+    exact = special.logsumexp(terms, -1)
+    found = small.log_joint(x)(tf.constant(shift))
+    np.testing.assert_allclose(found, exact.sum(-1) + stats.norm.logpdf(shift))
+    after = small.conditional(tf.constant(shift), x)
+    np.testing.assert_allclose(after.logits, terms - exact[..., None], atol=1e-10)
+    whole = small.complete(tf.constant(shift), x, seed=0)
+    ratio = labelled().log_joint(x)(whole) - after.log_prob(whole["k"])
+    np.testing.assert_allclose(ratio, found, atol=1e-9)
+    assert small.sample(7, seed=0)[1].shape == (7, 50)
+    # entry by entry or all at once: one evidence
+    few, states = labelled(3), np.array(list(itertools.product(range(3), repeat=3)))
+    at_once = marginals.enumerate_discrete(few, support={"k": states})
+    found = marginals.enumerate_discrete(few).log_joint(x[:, :3])(shift)
+    np.testing.assert_allclose(found, at_once.log_joint(x[:, :3])(shift), atol=1e-10)
+
+
+def test_entries_that_meet_in_the_data_are_summed_together():
+    probs = tf.constant([0.3, 0.6], tf.float64)
+    bits = tfd.Independent(tfd.Bernoulli(probs=probs), 1)
+    model = et.LatentVariableModel(
+        bits,
+        lambda k: tfd.Independent(
+            tfd.Normal(tf.cumsum(tf.cast(k, tf.float64), -1), 1.0), 1
+        ),
+    )
+    small, x = marginals.enumerate_discrete(model), np.array([0.4, 1.2])
+    exact = 0.0
+    for a, b in itertools.product([0, 1], [0, 1]):
+        prior = (0.3 if a else 0.7) * (0.6 if b else 0.4)
+        exact += prior * stats.norm([a, a + b], 1).pdf(x).prod()
+    np.testing.assert_allclose(small.log_evidence(x), np.log(exact))
+    assert small.posterior(x).logits.shape == (4,)
+
+
+@pytest.mark.skipif(
+    not hasattr(et.LatentVariableModel, "local_prior"), reason="no tied priors yet"
+)
+def test_a_local_prior_that_hangs_on_the_global_latent():
+    model = et.LatentVariableModel(
+        lambda w: tfd.JointDistributionNamed(
+            {"k": tfd.Bernoulli(probs=w), "u": tfd.Normal(w, np.ones([]))}
+        ),
+        lambda z, w: tfd.Normal(
+            3 * tf.cast(z["k"], tf.float64) + z["u"] + w[..., None], np.ones([])
+        ),
+        tfd.Beta(2 * np.ones([]), 3.0),
+    )
+    x, w = np.array([0.2, 1.0, 3.0]), np.array([0.2, 0.5, 0.7, 0.9])
+    u, v = np.random.default_rng(0).normal(size=[4, 3]), w[:, None]
+    prior = stats.beta(2, 3).logpdf(v) / 9
+    small = marginals.enumerate_discrete(model, "k")
+    found = small.log_joint(x, num_data=9)((tf.constant(u), tf.constant(w)))
+    sides = (1 - v) * stats.norm(u + v, 1).pdf(x) + v * stats.norm(u + v + 3, 1).pdf(x)
+    exact = np.log(sides) + stats.norm(v, 1).logpdf(u) + prior
+    np.testing.assert_allclose(found, exact, atol=1e-10)
+    k = np.array([[0, 1, 1]] * 4, np.int32)
+    other = marginals.linear_gaussian(model, "u")
+    found = other.log_joint(x, num_data=9)((tf.constant(k), tf.constant(w)))
+    exact = stats.norm(3 * k + 2 * v, 2**0.5).logpdf(x) + prior
+    exact += np.log(np.where(k, v, 1 - v))
+    np.testing.assert_allclose(found, exact, atol=1e-10)

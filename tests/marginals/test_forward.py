@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from scipy import special, stats
 
 import elbo_tfp as et
 from elbo_tfp import marginals
+from tests import oracles
 from tests.statistics import assert_mean, assert_within, says
 
 tfd = tfp.distributions
@@ -264,3 +266,55 @@ def test_errors_about_the_other_latents():
     )
     with says("another latent depends on 'k'"):
         marginals.forward(model, "k")
+
+
+def test_hidden_steps_and_a_fit_that_compiles():
+    logits, seen = tf.Variable(np.log(MOVES + 0.1)), np.array([True, False, True, True])
+    model = et.LatentVariableModel(
+        lambda: hidden_chain(moves=tf.nn.softmax(logits)),
+        lambda k: tfd.Independent(
+            tfd.Masked(tfd.Normal(tf.gather(CENTRES, k), 0.8 * one), seen), 1
+        ),
+    )
+    small, x = marginals.forward(model), np.array([0.5, 1e6, 1.0, 0.2])
+
+    def exact(v):
+        def emit(k):
+            return stats.norm(CENTRES[k], 0.8).logpdf(x)[:, seen].sum(-1)
+
+        moves = special.softmax(v, -1)
+        return special.logsumexp(log_paths(x, moves=moves, emit=emit))
+
+    before = logits.numpy()
+    with tf.GradientTape() as tape:
+        value = small.log_evidence(x)
+    assert abs(value - exact(before)) < 1e-10
+    gradient = oracles.difference(exact, before)
+    np.testing.assert_allclose(tape.gradient(value, logits), gradient, atol=1e-7)
+    optimizer = keras.optimizers.SGD(0.1)
+    result = et.fit(
+        lambda: small.log_evidence(x),
+        num_steps=2,
+        optimizer=optimizer,
+        seed=0,
+        progress=False,
+    )
+    assert result.compiled and abs(result.elbo[0] - exact(before)) < 1e-5
+    np.testing.assert_allclose(
+        result.elbo[1], exact(before + 0.1 * gradient), atol=1e-5
+    )
+
+
+def test_several_series_a_sample_and_the_mean():
+    small, x = (
+        marginals.forward(gaussian()),
+        np.random.default_rng(1).normal(size=[6, 2, T]),
+    )
+    given = small.likelihood(tf.zeros([2, 0], tf.float64))
+    exact = [[special.logsumexp(log_paths(row)) for row in pair] for pair in x]
+    np.testing.assert_allclose(given.log_prob(x), exact, atol=1e-10)
+    chances = [START]
+    for _ in range(T - 1):
+        chances.append(chances[-1] @ MOVES)
+    mean = np.array(chances) @ CENTRES
+    np.testing.assert_allclose(given.mean(), [mean, mean], atol=1e-10)

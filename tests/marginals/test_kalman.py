@@ -432,3 +432,83 @@ def test_data_of_another_precision_or_length():
         small.log_evidence(np.zeros([2, T, 3], "float32"))
     with says("one number per sample and datum", f"(2, {T - 1}, 3)"):
         small.log_evidence(np.zeros([2, T - 1, 3]))
+
+
+def local_level(seen=None):
+    """The Nile's model; years that are not seen are masked."""
+    chain = tfd.MarkovChain(
+        tfd.Normal(1000 * one, 300.0),
+        lambda t, z: tfd.Normal(z, np.sqrt(1469.1)),
+        100,
+    )
+
+    def likelihood(z):
+        flow = tfd.Normal(z, np.sqrt(15099.0))
+        return tfd.Independent(flow if seen is None else tfd.Masked(flow, seen), 1)
+
+    return et.LatentVariableModel(chain, likelihood)
+
+
+def test_the_nile_whole_and_with_years_missing():
+    y = et.data.nile(dtype="float64").y
+    found = marginals.kalman(local_level()).log_evidence(y)
+    assert abs(found - -639.256566) < 1e-6
+    seen = np.ones(100, bool)
+    seen[[0, 20, 21, 22, 60, 99]] = False
+    small, hidden = marginals.kalman(local_level(seen)), np.where(seen, y, 1e6)
+    level = 300**2 + 1469.1 * np.minimum.outer(np.arange(100), np.arange(100))
+    total = (level + 15099 * np.eye(100))[np.ix_(seen, seen)]
+    of_seen = stats.multivariate_normal(np.full(seen.sum(), 1000.0), total)
+    assert abs(small.log_evidence(hidden) - of_seen.logpdf(y[seen])) < 1e-8
+    gain = np.linalg.solve(total, level[seen]).T
+    exact = 1000 + gain @ (y[seen] - 1000), level - gain @ level[seen]
+    after = small.posterior(hidden)
+    np.testing.assert_allclose(after.mean(), exact[0], rtol=1e-9)
+    np.testing.assert_allclose(after.stddev(), np.diag(exact[1]) ** 0.5, rtol=1e-9)
+    path = after.sample(seed=0)
+    exact = stats.multivariate_normal(*exact).logpdf(path)
+    assert abs(after.log_prob(path) - exact) < 1e-7
+    data = small.sample(3, seed=0)[1].numpy()
+    assert (data[:, ~seen] == 0).all() and (data[:, seen] != 0).all()
+
+
+@pytest.mark.parametrize("what", ["coordinates", "steps"])
+def test_hidden_parts_of_a_vector_series_and_their_gradients(what):
+    f, h, r = np.array([[0.9, 0.2], [-0.1, 0.7]]), np.eye(3, 2) + 0.3, [0.5, 0.6, 0.7]
+    a = tf.Variable(1.0, dtype=tf.float64)
+    seen = np.random.default_rng(0).random([T, 3]) < 0.6
+    seen = np.tile(seen[:, :1], 3) if what == "steps" else seen
+
+    def likelihood(z):
+        mean = a * tf.linalg.matvec(h, z)
+        if what == "steps":
+            x = tfd.Masked(tfd.MultivariateNormalDiag(mean, r), seen[:, 0])
+            return tfd.Independent(x, 1)
+        return tfd.Independent(tfd.Masked(tfd.Normal(mean, r), seen), 2)
+
+    chain = tfd.MarkovChain(
+        tfd.MultivariateNormalDiag(np.zeros(2), np.ones(2)),
+        lambda t, z: tfd.MultivariateNormalDiag(tf.linalg.matvec(f, z), np.ones(2)),
+        T,
+    )
+    small = marginals.kalman(et.LatentVariableModel(chain, likelihood))
+    x = np.random.default_rng(1).normal(size=[2, T, 3])
+
+    def exact(v):
+        steps = (np.zeros(2), np.eye(2), np.zeros(3), np.eye(2), np.diag(r) ** 2)
+        zero, eye, c, q, noise = ([m] * T for m in steps)
+        many = [f] * T, zero, q, [v * h] * T, c, noise
+        _, cov, _, rows, spread = dense(np.zeros(2), eye[0], *many)
+        total = (rows @ cov @ rows.T + spread)[np.ix_(seen.ravel(), seen.ravel())]
+        density = stats.multivariate_normal(np.zeros(len(total)), total)
+        return density.logpdf(x[:, seen]).sum()
+
+    @tf.function(jit_compile=True)
+    def slope():
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(small.log_evidence(x))
+        return value, tape.gradient(value, a)
+
+    value, gradient = slope()
+    assert abs(value - exact(1.0)) < 1e-8
+    assert abs(gradient - (exact(1 + 1e-5) - exact(1 - 1e-5)) / 2e-5) < 1e-6

@@ -190,6 +190,45 @@ def test_one_after_the_other_and_summing_after_integrating():
     np.testing.assert_allclose(third.log_evidence(x), np.log(exact), atol=1e-10)
 
 
+def test_hidden_coordinates_are_left_out():
+    rng = np.random.default_rng(2)
+    weights, x = rng.standard_normal([4, 2]), rng.standard_normal([3, 4])
+    seen = np.array([True, False, True, True])
+    model = et.LatentVariableModel(
+        tfd.MultivariateNormalDiag(np.zeros(2), np.ones(2)),
+        lambda z: tfd.Independent(
+            tfd.Masked(tfd.Normal(tf.linalg.matvec(weights, z), 0.5 + zero), seen), 1
+        ),
+    )
+    small = marginals.linear_gaussian(model)
+    w = weights[seen]
+    total = w @ w.T + 0.25 * np.eye(3)
+    exact = stats.multivariate_normal(np.zeros(3), total).logpdf(x[:, seen])
+    x[:, ~seen] = 1e6
+    np.testing.assert_allclose(small.log_evidence(x), exact, atol=1e-10)
+    after = small.posterior(x)
+    gain = np.linalg.solve(total, w).T
+    np.testing.assert_allclose(after.mean(), x[:, seen] @ gain.T, atol=1e-10)
+    np.testing.assert_allclose(after.covariance()[0], np.eye(2) - gain @ w, atol=1e-10)
+    # a prior, integrated after this one, stands before hidden data as well
+    scale = tfd.JointDistributionNamed(
+        {"a": tfd.Normal(zero, 1.0), "b": tfd.Normal(zero, 2.0)}
+    )
+    model = et.LatentVariableModel(
+        scale,
+        lambda z: tfd.Independent(
+            tfd.Masked(
+                tfd.Normal((z["a"] + z["b"])[..., None] + np.zeros(2), 1.0 + zero),
+                [False, True],
+            ),
+            1,
+        ),
+    )
+    both = marginals.linear_gaussian(marginals.linear_gaussian(model, "a"))
+    found = both.log_evidence(np.array([[7.0, 0.3]]))
+    np.testing.assert_allclose(found, [stats.norm(0, 6**0.5).logpdf(0.3)], atol=1e-10)
+
+
 def test_compiled_with_a_gradient():
     weights = tf.Variable([[1.0], [2.0]], dtype=tf.float64)
     model = et.LatentVariableModel(
