@@ -47,16 +47,16 @@ def gaussian_elbo(
             "elbo": "log_evidence - gap",
         },
         curves=[
-            Curve(f"posterior p({name} | x)", _normal("m", "s"), "blue"),
-            Curve(f"surrogate q({name})", _normal("mean", "scale"), "orange", "9 5"),
+            Curve(f"posterior p({name} | x)", _normal("m", "s"), "green"),
+            Curve(f"surrogate q({name})", _normal("mean", "scale"), "purple", "9 5"),
         ],
         x_axis=Axis(m - 5 * s, m + 5 * s, name),
         y_axis=Axis(0.0, 0.8 / s, "density"),
         ruler=Axis(log_evidence - 6.5, log_evidence + 0.5, "nats"),
-        bands=[Band("gap", "elbo", "log_evidence", "green")],
+        bands=[Band("gap", "elbo", "log_evidence", "amber")],
         marks=[
-            Mark("log p(x)", "log_evidence", "blue"),
-            Mark("ELBO", "elbo", "orange", "5 4"),
+            Mark("log p(x)", "log_evidence", "grey"),
+            Mark("ELBO", "elbo", "blue", "5 4"),
         ],
         readout={"log p(x)": "log_evidence", "ELBO": "elbo", "gap": "gap"},
         alt=(

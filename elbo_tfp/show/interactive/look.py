@@ -7,6 +7,8 @@ COLORS = {
     "orange": "#D55E00",
     "green": "#009E73",
     "purple": "#AA4499",
+    "grey": "#666666",
+    "amber": "#B0690A",
 }
 """The book's palette: at least 3 : 1 on white paper and on the dark theme."""
 

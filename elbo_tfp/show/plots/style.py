@@ -17,6 +17,9 @@ COLORS = {
 }
 """The book's palette; lines have a contrast of at least 3 : 1 on white."""
 
+AMBER = "#B0690A"
+"""The gap, where evidence is grey and the ELBO blue."""
+
 DASHES = ["-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1))]
 
 
