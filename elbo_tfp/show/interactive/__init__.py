@@ -16,7 +16,9 @@ from elbo_tfp.show.interactive.figure import (
     SliderFigure,
 )
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
+from elbo_tfp.show.interactive.humps import two_humps
 from elbo_tfp.show.interactive.tug import tug_of_war
+from elbo_tfp.show.interactive.units import noise_and_units
 
 __all__ = [
     "Axis",
@@ -26,5 +28,7 @@ __all__ = [
     "Slider",
     "SliderFigure",
     "gaussian_elbo",
+    "noise_and_units",
     "tug_of_war",
+    "two_humps",
 ]
