@@ -11,6 +11,7 @@ one architecture compiles once, whatever its weights, objects and seeds.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ LIMIT = 64
 """Programs kept; the one unused for longest goes first."""
 
 _programs: OrderedDict[tuple, Program] = OrderedDict()
+_numbers = itertools.count()
 
 
 class Graph(NamedTuple):
@@ -186,6 +188,9 @@ def _runner(graph: Graph, jit_compile):
     def program(*flat):
         return _imported(definition, key, flat)
 
+    # TensorFlow counts retraces by code, and would warn of many programs as of one
+    own = f"program_{next(_numbers)}"
+    program.__code__ = program.__code__.replace(co_name=own)
     return tf.function(program, autograph=False, jit_compile=jit_compile or None)
 
 

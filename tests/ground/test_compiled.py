@@ -224,3 +224,9 @@ def test_errors_of_the_function_come_through():
     with says("expected better"):
         compiled(function, X)
     assert cache.count() == 0
+
+
+def test_many_programs_are_not_taken_for_retraces_of_one(caplog):
+    for n in range(1, 12):
+        answer(lambda x, n=n: tf.reduce_sum(x) * n, X[:n])
+    assert "retracing" not in caplog.text
