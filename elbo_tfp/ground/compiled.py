@@ -186,7 +186,11 @@ def _runner(graph: Graph, jit_compile):
     def program(*flat):
         return _imported(definition, key, flat)
 
-    return tf.function(program, autograph=False, jit_compile=jit_compile or None)
+    run = tf.function(program, autograph=False, jit_compile=jit_compile or None)
+    # TensorFlow counts traces by this code, which all programs share: each is traced
+    # once, and a warning about retracing would be false
+    run._omit_frequent_tracing_warning = True
+    return run
 
 
 def _imported(definition, key, flat):

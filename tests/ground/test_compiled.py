@@ -1,5 +1,6 @@
 """One cache of programs: never stale, and one compilation an architecture."""
 
+import logging
 import types
 
 import keras
@@ -224,3 +225,16 @@ def test_errors_of_the_function_come_through():
     with says("expected better"):
         compiled(function, X)
     assert cache.count() == 0
+
+
+def test_many_programs_draw_no_warning_about_retracing():
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    tf.get_logger().addHandler(handler)
+    try:
+        for power in range(12):
+            compiled(lambda x, n=power: x**n + n, tf.ones([]))(tf.ones([]))
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [line for line in said if "retracing" in line]
