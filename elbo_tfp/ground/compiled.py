@@ -58,11 +58,23 @@ class Compiled:
         self._graph, self._program, self._like = graph, program, like
 
     def __call__(self, *arguments):
-        """What the function returns for arguments like those it was traced for."""
+        """What the function returns for arguments like those it was traced for.
+
+        A program that XLA refuses when it first runs becomes a plain graph.
+        """
         tf.nest.assert_same_structure(self._like, arguments)
-        flat = tf.nest.flatten(arguments)
+        flat = (*tf.nest.flatten(arguments), *self._graph.captured)
+        program = self._program
         with record.stop_recording():  # an open tape would ask XLA for its gradient
-            found = self._program.run(*flat, *self._graph.captured)
+            try:
+                found = program.run(*flat)
+            except tf.errors.OpError as error:
+                if program.settled or not program.jit_compile:
+                    raise
+                program.refused, program.jit_compile = error, False
+                program.run = _runner(self._graph, False)
+                found = program.run(*flat)
+        program.settled = True
         return _structured(self._graph.outputs, found)
 
     @property
@@ -71,22 +83,14 @@ class Compiled:
         return self._program.jit_compile
 
     def settle(self, *arguments) -> Exception | None:
-        """Runs a program that has never run; what XLA refuses becomes a plain graph.
+        """Runs a program that has never run, to see whether XLA takes it.
 
         Returns:
             What XLA said when it refused, now or earlier; None if all is well.
         """
-        program = self._program
-        if not program.settled:
-            try:
-                self(*arguments)
-            except tf.errors.OpError as error:
-                if not program.jit_compile:
-                    raise
-                program.refused, program.jit_compile = error, False
-                program.run = _runner(self._graph, False)
-            program.settled = True
-        return program.refused
+        if not self._program.settled:
+            self(*arguments)
+        return self._program.refused
 
 
 class Program:

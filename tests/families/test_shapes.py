@@ -177,11 +177,11 @@ def test_errors_name_what_was_wrong():
         families.student_t(2, df=-2.0)
     with says("kind", "spline", "planar"):
         families.flow(2, "planar")
-    with says("num_bins", "num_bins=1"):
+    with says("num_bins", "int >= 2", "got 1"):
         families.flow(2, num_bins=1)
     with says("hidden", "hidden=()"):
         families.flow(2, hidden=())
-    with says("context_size", "context_size=-1"):
+    with says("context_size", "int >= 0", "got -1"):
         families.flow(2, context_size=-1)
     with says("parameters [..., 4]", "shape (3,)"):
         families.flow(2)(tf.zeros([3]))

@@ -176,9 +176,11 @@ def test_a_prior_built_once_from_keras_variables_has_no_gradient():
 
 
 def test_an_error_of_the_likelihood_names_its_shapes():
-    model = et.LatentVariableModel(
-        STANDARD, lambda z: tfd.Poisson(tf.exp(z), validate_args=True)
-    )
+    class Picky(tfd.Normal):
+        def _log_prob(self, x):
+            raise ValueError("only non-negative ones")
+
+    model = et.LatentVariableModel(STANDARD, lambda z: Picky(z, 1.0))
     with says("got x of shape ()", "likelihood of batch shape ()", "non-negative"):
         model.log_joint(-1.0)(tf.constant(0.0))
 
