@@ -38,7 +38,7 @@ notebook-tests: .venv/.installed  ## only the notebooks: each runs once, facts c
 	@mkdir -p $(LOG)
 	@$(PY) -c "import matplotlib.pyplot"
 	@$(PY) -m tools.log $(LOG)/notebooks.txt $(PY) -m pytest -q -n $(JOBS) \
-		--dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 300 \
+		--dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 900 \
 		--keep-runs --durations=5 book
 
 notebooks: .venv/.installed  ## execute changed chapters, store outputs, check them

@@ -48,7 +48,7 @@ class EightSchools(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One number a year."""
+    """A yearly series: one number for each year."""
 
     year: np.ndarray
     """The years, `[T]`, int."""
