@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import types
-from typing import NamedTuple
+import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from elbo_tfp.fitting import probing
 from elbo_tfp.ground import files
-from elbo_tfp.ground.compiled import traced
 
 _KIND = "saved model"
-_SEED = (0, 0)
 
 
 def save(path, *, x=None, probe=None, **parts) -> None:
@@ -38,7 +34,7 @@ def save(path, *, x=None, probe=None, **parts) -> None:
         ValueError: if there is nothing to save, or a part that cannot be: it is named.
         OSError: if the disk is full; an older file is then intact.
     """
-    found = _probe(parts, x, probe)
+    found = probing.probed(parts, x, probe)
     arrays = {f"variable/{i:05d}": v.numpy() for i, v in enumerate(found.variables)}
     arrays |= {f"probe/{i:05d}": np.asarray(n) for i, n in enumerate(found.numbers)}
     layout, leaves = _flatten(x)
@@ -59,7 +55,8 @@ def load(path, *, probe=None, **parts) -> None:
 
     Variables are matched by order, never by name (Keras counts names up per process).
     Then the probe runs again: if its numbers are not those stored, the parts were
-    built differently, and their old values are put back.
+    built differently, and their old values are put back. A file of the first edition
+    loads too; what that did not save is a warning.
 
     Args:
         path: the file.
@@ -79,137 +76,26 @@ def load(path, *, probe=None, **parts) -> None:
         how = "with" if header["own_probe"] else "without"
         raise ValueError(f"{path} was saved {how} probe=; load it the same way.")
     x = _pack(header["x"], _group(arrays, "x"))
-    found = _probe(parts, x, probe)
-    variables, values = found.variables, _group(arrays, "variable")
-    expected = _group(arrays, "probe")
-    _check_counts(path, found.counts, header["counts"])
+    values, expected = _group(arrays, "variable"), _group(arrays, "probe")
+    run = probing.probed if "counts" in header else probing.of_first_edition
+    found = run(parts, x, probe)
+    _check_counts(path, found.counts, header.get("counts", {"": len(values)}))
+    variables = found.variables
     _check_shapes(path, variables, values)
     before = [v.numpy() for v in variables]
     _assign(variables, values)
-    numbers = _probe(parts, x, probe).numbers
+    numbers = run(parts, x, probe).numbers
     if not _same(numbers, expected):
         _assign(variables, before)
+        why = "" if "counts" in header else _FIRST
         raise ValueError(
             f"{path} does not fit: with its values the probe gives "
             f"{_show(numbers)}, when saved it gave {_show(expected)}. The parts have "
             "variables of the same shapes but are built differently (another order, "
-            "activation, prior or likelihood). Their values are as before."
+            f"activation, prior or likelihood{why}). Their values are as before."
         )
-
-
-class _Found(NamedTuple):
-    """What the parts hold."""
-
-    variables: list
-    numbers: list
-    counts: dict
-
-
-def _probe(parts: dict, x, probe) -> _Found:
-    """Every variable of every part, and the probe's numbers."""
-    if not parts and probe is None:
-        raise ValueError("name the parts to save, as in save(path, model=model).")
-    variables, numbers, counts = {}, [], {}
-    if probe is not None:
-        runs = {"": probe, **dict.fromkeys(sorted(parts))}
-    else:
-        runs = {name: _default_probe(name, parts, x) for name in sorted(parts)}
-    for name, run in runs.items():
-        own = [] if run is None else list(traced(run).variables)
-        if run is not None:
-            numbers += [np.asarray(n) for n in tf.nest.flatten(run())]
-        own += held(parts.get(name))
-        known = len(variables)
-        variables |= {id(v): v for v in own if id(v) not in variables}
-        counts[name] = len(variables) - known
-    if not variables:
-        raise ValueError(
-            "the probe reads no variable: there is nothing to save. Distributions "
-            "built once from a variable's value have lost it."
-        )
-    return _Found(list(variables.values()), numbers, counts)
-
-
-def _default_probe(name: str, parts: dict, x):
-    """A function that gives numbers which depend on the part of this name, in nats."""
-    part = parts[name]
-    if hasattr(part, "log_joint"):
-        return lambda: _of_model(part, parts, x)
-    if _is_distribution(part):
-        return lambda: part.log_prob(part.sample(seed=_SEED))
-    if not callable(part):
-        raise ValueError(
-            f"no default probe for ['{name}']: expected a model with log_joint, a "
-            f"distribution or an encoder; got {type(part).__name__}. Pass probe=, a "
-            "function that reads every variable and returns numbers."
-        )
-    if x is None:
-        raise ValueError(
-            f"{name} is a function, an encoder say, and is probed at data: pass x=, a "
-            "few rows."
-        )
-    return lambda: _of_function(part, x)
-
-
-def _of_function(function, x):
-    q = function(x)
-    return q.log_prob(q.sample(seed=_SEED)) if _is_distribution(q) else q
-
-
-def _of_model(model, parts, x):
-    """log p(x, z) at the z of the first q of the same latents, or of the model."""
-    if x is None and hasattr(model, "sample"):
-        z, x = model.sample(2, seed=_SEED)
-        return model.log_joint(x)(z)
-    others = (parts[n] for n in sorted(parts) if not hasattr(parts[n], "log_joint"))
-    for part in others:
-        q = part if _is_distribution(part) else part(x)
-        if _is_distribution(q):
-            with contextlib.suppress(ValueError):  # latents of another model
-                return model.log_joint(x)(q.sample(seed=_SEED))
-    z, _ = model.sample(len(tf.nest.flatten(x)[0]), seed=_SEED)
-    return model.log_joint(x)(z)
-
-
-def _is_distribution(part) -> bool:
-    return hasattr(part, "sample") and hasattr(part, "log_prob")
-
-
-_PLAIN = (type, types.ModuleType, str, bytes, np.ndarray, tf.Tensor, tf.TensorShape)
-
-
-def held(thing, seen=None) -> list:
-    """The variables that an object holds, itself, in its fields or in its closure."""
-    seen = {} if seen is None else seen
-    if id(thing) in seen or isinstance(thing, _PLAIN):
-        return []
-    seen[id(thing)] = thing
-    if isinstance(thing, tf.Variable):
-        return [thing]
-    return [v for inner in _inside(thing) for v in held(inner, seen)]
-
-
-def _inside(thing) -> list:
-    """What an object is made of."""
-    with contextlib.suppress(AttributeError, TypeError, ValueError):
-        # Keras layers and TFP distributions know; some of those cannot say
-        return [v if isinstance(v, tf.Variable) else v.value for v in thing.variables]
-    if isinstance(thing, dict):
-        return list(thing.values())
-    if isinstance(thing, (tuple, list)):
-        return list(thing)
-    if isinstance(thing, functools.partial):
-        return [thing.func, *thing.args, *thing.keywords.values()]
-    if isinstance(thing, types.MethodType):
-        return [thing.__self__, thing.__func__]
-    if isinstance(thing, types.FunctionType):
-        return [thing.__defaults__, *map(_content, thing.__closure__ or ())]
-    return list(getattr(thing, "__dict__", {}).values())
-
-
-def _content(cell):
-    with contextlib.suppress(ValueError):  # an empty cell
-        return cell.cell_contents
+    if "counts" not in header:
+        _warn_of_missing(path, variables, probing.probed(parts, x, probe).read)
 
 
 def _check_counts(path, mine: dict, theirs: dict) -> None:
@@ -221,6 +107,23 @@ def _check_counts(path, mine: dict, theirs: dict) -> None:
                 f"{mine[name]}, in the file {theirs.get(name)}. Build the parts as "
                 "they were when saved."
             )
+
+
+_FIRST = (
+    "; or their draws have changed since the first edition, which wrote the file: save "
+    "it there again with a probe= that draws nothing"
+)
+
+
+def _warn_of_missing(path, loaded, variables) -> None:
+    needed = {id(v) for v in variables}
+    missing = len(needed - {id(v) for v in loaded})
+    if missing:
+        warnings.warn(
+            f"{path} is of the first edition, which did not save {missing} of the "
+            f"{len(needed)} variables of these parts: they are as they were.",
+            stacklevel=3,
+        )
 
 
 def _check_shapes(path, variables, values) -> None:

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 import elbo_tfp as et
 from elbo_tfp.fitting import load, save
 from elbo_tfp.ground import files as filing
+from elbo_tfp.ground.compiled import traced
 
 tfd = tfp.distributions
 X = np.float32([[0.3, -1.0, 2.0], [1.0, 0.0, 0.5]])
@@ -197,3 +198,52 @@ def test_a_part_with_other_variables_is_named(tmp_path):
     w, u = tf.Variable([1.0]), tf.Variable([1.0])
     with pytest.raises(ValueError, match="have 2 of them, the file 1; b has 1, "):
         load(path, a=lambda x: x * w, b=lambda x: x * u)
+
+
+def first_edition(path, x, values, numbers):
+    """Writes a file as the first edition did: no counts, one probe of all parts."""
+    arrays = {f"variable/{i:05d}": np.asarray(v) for i, v in enumerate(values)}
+    arrays |= {f"probe/{i:05d}": np.asarray(n) for i, n in enumerate(numbers)}
+    names = ["encoder", "model"] if len(numbers) == 2 else ["a", "b"]
+    header = {"parts": names, "x": "array", "own_probe": False}
+    filing.write(path, "saved model", header, {**arrays, "x/00000": x})
+
+
+def test_a_file_of_the_first_edition_loads(tmp_path, recwarn):
+    path, x = tmp_path / "old.npz", np.float32([[1, 0, 1], [0, 0, 1]])
+    old, new = (et.models.vae(3, 2, hidden=(4,), seed=k) for k in (1, 2))
+    # then the families gave TFP's own normals, which draw other numbers
+    q = old.encoder(x).distribution
+    z = tfd.Independent(tfd.Normal(q.loc, q.scale), 1).sample(seed=(0, 0))
+
+    def numbers():
+        return old.encoder(x).log_prob(z), old.model.log_joint(x)(z)
+
+    log_q, log_p = numbers()
+    values = [v.numpy() for v in traced(numbers).variables]
+    first_edition(path, x, values, [log_q, log_p])
+    load(path, model=new.model, encoder=new.encoder)
+    np.testing.assert_allclose(new.encoder(x).log_prob(z), log_q, rtol=1e-6)
+    np.testing.assert_allclose(new.model.log_joint(x)(z), log_p, rtol=1e-6)
+    assert not [w for w in recwarn if "first edition" in str(w.message)]
+    # other numbers: nothing is changed
+    first_edition(path, x, [v + 0.1 for v in values], [log_q, log_p])
+    with pytest.raises(ValueError, match="does not fit.*changed since the first"):
+        load(path, model=new.model, encoder=new.encoder)
+    np.testing.assert_allclose(new.encoder(x).log_prob(z), log_q, rtol=1e-6)
+    first_edition(path, x, values[1:], [log_q, log_p])
+    with pytest.raises(ValueError, match="the parts have 8 of them, the file 7"):
+        load(path, model=new.model, encoder=new.encoder)
+
+
+def test_what_the_first_edition_did_not_save_is_a_warning(tmp_path):
+    path = tmp_path / "old.npz"
+    first_edition(path, X, [[2.0, 3.0, 4.0]], [X * np.float32([2, 3, 4])])
+    v, w = tf.Variable([0.0] * 3), tf.Variable([0.0] * 3)
+    with pytest.raises(ValueError, match="number 0 is float32"):
+        load(path, a=lambda x: x * v, b=lambda x: x * w)
+    first_edition(path, X, [np.float32([2, 3, 4])], [X * np.float32([2, 3, 4])])
+    with pytest.warns(UserWarning, match="did not save 1 of the 2 variables"):
+        load(path, a=lambda x: x * v, b=lambda x: x * w)
+    np.testing.assert_array_equal(v, np.zeros(3))  # it kept the last function only
+    np.testing.assert_array_equal(w, [2, 3, 4])
