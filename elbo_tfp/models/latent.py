@@ -173,7 +173,7 @@ class LatentVariableModel:
             seed: int, pair of ints or integer tensor; stateless.
         """
         *seeds, x_seed = split_seed(seed, 3)
-        z = self._latents(sample_shape, seeds)
+        z = self._sample_latents(sample_shape, seeds)
         likelihood = self.likelihood(*z)
         if self.has_local:
             x = likelihood.sample(seed=x_seed)
@@ -183,7 +183,7 @@ class LatentVariableModel:
             )
         return (z if len(z) > 1 else z[0]), x
 
-    def _latents(self, sample_shape, seeds):
+    def _sample_latents(self, sample_shape, seeds):
         """What the likelihood is called with: z, the pair (z, w), or w alone."""
         w_seed, z_seed = seeds
         if self._global_prior is None:
@@ -264,7 +264,7 @@ class LatentVariableModel:
         check_finite(x, "x", infinite=True)
         if not (named or tf.is_tensor(x)):
             # a density of what? one look at the likelihood says it
-            z = self._latents((), split_seed(0))
+            z = self._sample_latents((), split_seed(0))
             scored(x, event_shape_of(self.likelihood(*z)))
         if self._support is not None and tf.executing_eagerly():
             self._check_support(x)
