@@ -40,7 +40,8 @@ def exact_encoder(family):
     # best mean-field scales: 1 / sqrt(P_ii), not the marginal ones
     tril = np.linalg.cholesky(cov) if full else np.diag(np.diag(precision) ** -0.5)
     raw = raw_of_positive(tf.constant(np.diag(tril)))
-    rest = tf.constant([tril[1, 0]] if full else [], tf.float64)
+    # beside the diagonal: in units of the row's diagonal
+    rest = tf.constant([tril[1, 0] / tril[1, 1]] if full else [], tf.float64)
 
     def network(x):
         mean = tf.linalg.matvec(tf.constant(gain), x - 0.1)
