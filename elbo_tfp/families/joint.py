@@ -51,8 +51,8 @@ def full_rank_for(joint, *, loc=0.0, scale=0.1, seed=0) -> JointFamily:
 def flow_for(joint, *, loc=0.0, scale=0.1, seed=0, **options) -> JointFamily:
     """A flow for the free parts of a joint distribution.
 
-    Args, returns and errors as `mean_field_for`, and:
-        **options: what `flow` takes beside, such as `kind` and `num_layers`.
+    Args, returns and errors as `mean_field_for`; `options` are what `flow` takes
+    beside, such as `kind` and `num_layers`.
     """
     return _family(joint, flow, loc, scale, seed, options)
 

@@ -6,12 +6,12 @@ or marker as well as in hue.
 
 from elbo_tfp.show.plots.general import against_exact, band, density, images
 from elbo_tfp.show.plots.reports import collapse_panel, gap_ladder
-from elbo_tfp.show.plots.style import AMBER, COLORS, DASHES, use_style
+from elbo_tfp.show.plots.style import AMBER as AMBER
+from elbo_tfp.show.plots.style import COLORS as COLORS
+from elbo_tfp.show.plots.style import DASHES as DASHES
+from elbo_tfp.show.plots.style import use_style
 
 __all__ = [
-    "AMBER",
-    "COLORS",
-    "DASHES",
     "against_exact",
     "band",
     "collapse_panel",
