@@ -79,20 +79,3 @@ def with_gradient_of(value: tf.Tensor, surrogate: tf.Tensor) -> tf.Tensor:
         )
     # value + (s - stop(s)); the bracket is exactly zero in floating point
     return tf.stop_gradient(value) + (surrogate - tf.stop_gradient(surrogate))
-
-
-def at_run_time(value: tf.Tensor, shape, message: str) -> tf.Tensor:
-    """`value`, checked to have `shape` where that was not known beforehand.
-
-    XLA ignores assertions, and TensorFlow's graph optimizer drops a reshape (even with
-    the assertion in front of it); a concatenation with nothing is checked by both.
-
-    Args:
-        value: a tensor whose static shape is not known in full.
-        shape: the shape it must have, a list or an integer tensor.
-        message: of the error, `tf.errors.InvalidArgumentError`.
-    """
-    same = tf.debugging.assert_equal(tf.shape(value), shape, message)
-    nothing = tf.zeros(tf.concat([[0], shape], 0), value.dtype)
-    with tf.control_dependencies([same]):
-        return tf.concat([value[tf.newaxis], nothing], 0)[0]

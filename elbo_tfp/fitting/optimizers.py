@@ -62,7 +62,11 @@ def clone(optimizer):
     """A fresh optimizer with the same settings; itself, if that cannot be copied."""
     if _config(optimizer) is None:
         return optimizer
-    return type(optimizer).from_config(optimizer.get_config())
+    own = type(optimizer).from_config(optimizer.get_config())
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):  # no part of its config
+            setattr(own, name, getattr(optimizer, name))
+    return own
 
 
 def rate(optimizer):

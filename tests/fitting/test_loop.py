@@ -178,3 +178,17 @@ def test_large_traces_shorten_the_calls_not_the_fit(monkeypatch):
     np.testing.assert_array_equal(result.trace[1], np.arange(20))
     # elbo, value, 8 numbers and a step of 4 bytes each: 44 bytes a step
     assert calls == [200 // 44] * 5
+
+
+def test_what_weight_decay_leaves_out_stays_out():
+    free, kept = (tf.Variable(1.0, name=name) for name in ("free", "kept"))
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["kept"])
+    fit(
+        lambda: 0.0 * (free + kept),
+        num_steps=3,
+        seed=0,
+        optimizer=optimizer,
+        progress=False,
+    )
+    assert float(kept) == 1.0 and float(free) < 0.9
