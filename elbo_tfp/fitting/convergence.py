@@ -4,6 +4,8 @@ A trace that looks flat may only be noisy. So the question is not whether a rise
 be seen but whether a rise worth having can be *ruled out*: `Convergence` compares the
 means of the last two thirds of the trace, adds two standard errors to the rise, and
 asks that the sum stays below a tolerance. Noise makes the criterion wait, never stop.
+
+It is longer than most modules: two criteria, and what watches a fit for them.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ def fit(
 
     The objective is traced at every call, so it counts as it is now; what is compiled
     is shared by all fits of one architecture, whatever the weights, seeds and numbers
-    of steps. Such a further call costs some 1.5 s of processor time for a small VAE
-    before its first step, most of it the traces. Before that the objective is called
-    once in eager mode, where an index out of range and data outside the support are
-    seen; what this changes is put back.
+    of steps. Such a further call costs 0.5 s of processor time for a small VAE before
+    its first step, most of it the trace. Before that the objective is called once in
+    eager mode, where an index out of range and data outside the support are seen;
+    what this changes is put back.
 
     Args:
         objective: the bound, to be raised. It is called with what its signature names

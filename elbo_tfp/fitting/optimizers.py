@@ -69,6 +69,15 @@ def clone(optimizer):
     return own
 
 
+def update(optimizer, trained):
+    """What determines its update, as hashable values; None if a user's code may."""
+    text = recipe(optimizer)
+    if not text or any(v.constraint is not None for v in trained):
+        return None
+    decays = [optimizer._use_weight_decay(v) for v in trained]
+    return type(optimizer), text, tuple(decays), len(optimizer.variables)
+
+
 def rate(optimizer):
     """Steps -> learning rates, `[steps]`, if they follow a schedule; else None."""
     schedule = getattr(optimizer, "_learning_rate", None)

@@ -79,7 +79,10 @@ class OneDevice:
         weights = tf.ones([self.capacity], options.dtype)
         nothing = feed.inputs(0, 0, self.capacity)
         nothing = tf.constant(0), tf.constant(0), seeds, weights, nothing
-        self._loop = compiled.compiled(self._chunk, *nothing, jit_compile=jit_compile)
+        known = self._known() if options.trace_fn is None else None
+        self._loop = compiled.compiled(
+            self._chunk, *nothing, jit_compile=jit_compile, known=known
+        )
         refused = self._loop.settle(*nothing)
         self.compiled = self._loop.jit_compile
         if refused is not None:
@@ -97,6 +100,20 @@ class OneDevice:
     def leave(self) -> None:
         """Puts an optimizer that could not be copied back as it came."""
         write(self.moments, self._fresh)
+
+    def _known(self):
+        """What determines the loop; None if an optimizer's code is not Keras' own."""
+        update, graph = optimizers.update(self.optimizer, self.trained), self.step.graph
+        if update is None:
+            return None
+        at = {id(v): i for i, v in enumerate(graph.variables)}
+        mine = (*graph.variables, *(v.value for v in self.optimizer.variables))
+        key = (
+            (*graph.key, self.outputs, self._pick, self.capacity, *update),
+            tuple(at[id(v)] for v in self.trained),
+            tuple((v.dtype, *v.shape) for v in mine),
+        )
+        return compiled.Known(key, (*graph.captured, *(v.handle for v in mine)))
 
     def _chunk(self, count, first, seeds, weights, inputs):
         arrays = tf.nest.map_structure(self._array, self.outputs)

@@ -1,4 +1,7 @@
-"""A fit while it runs: its history, the chunks between two events, and how it ends."""
+"""A fit while it runs: its history, the chunks between two events, and how it ends.
+
+It is longer than most modules: chunks, events, undo and result share one state.
+"""
 
 from __future__ import annotations
 

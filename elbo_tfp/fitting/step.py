@@ -1,4 +1,8 @@
-"""One gradient step: the objective, its shards, its variables, its gradient."""
+"""One gradient step: the objective, its shards, its variables, its gradient.
+
+It is longer than most modules: all of this is one traced function, and what it says
+when nothing can be trained belongs to it.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@ its graph gets names without counters and a fingerprint (some 6 ms), and the pro
 an equal graph is used again. Whatever Python value was read is a constant of the
 graph; variables, large tensors and constant arrays of real numbers are arguments. So
 one architecture compiles once, whatever its weights, objects and seeds.
+
+A function of the library's own that values determine (`Known`) is traced once for
+equal values. That is the only exception, and it is keyed by values too.
 """
 
 from __future__ import annotations
@@ -25,6 +28,16 @@ LIMIT = 64
 """Programs kept; the one unused for longest goes first."""
 
 _programs: OrderedDict[tuple, Program] = OrderedDict()
+_traces: OrderedDict[tuple, tuple] = OrderedDict()
+
+
+class Known(NamedTuple):
+    """What determines a function besides its arguments: equals need no trace."""
+
+    key: tuple
+    """Hashable values, never ids: functions of equal keys compute the same."""
+    captured: tuple
+    """What it may read: tensors and handles of variables, in an order of the key's."""
 
 
 class Graph(NamedTuple):
@@ -101,7 +114,7 @@ class Program:
         self.settled, self.refused = False, None
 
 
-def compiled(function, *like, jit_compile: bool = True) -> Compiled:
+def compiled(function, *like, jit_compile=True, known: Known | None = None) -> Compiled:
     """`function` as it is now, traced here, as a compiled program.
 
     Args:
@@ -109,24 +122,23 @@ def compiled(function, *like, jit_compile: bool = True) -> Compiled:
             differentiated. It may read and assign variables.
         *like: for every argument a tensor or `tf.TensorSpec`, or a structure.
         jit_compile: whether XLA compiles the program; else a TensorFlow graph.
+        known: what determines `function`, if that can be said; else it is traced.
 
     Returns:
         A callable of arguments like these, which returns what `function` does. It
         answers for what `function` read at the time of this call.
     """
-    graph = traced(function, *like)
+    trace = traced if known is None else functools.partial(_recalled, known)
+    graph = trace(function, *like)
     key = (*graph.key, bool(jit_compile))
-    if key not in _programs:
-        while len(_programs) >= LIMIT:
-            _programs.popitem(last=False)
-        _programs[key] = Program(graph, bool(jit_compile))
-    _programs.move_to_end(key)
-    return Compiled(graph, _programs[key], like)
+    program = _kept(_programs, key, lambda: Program(graph, bool(jit_compile)))
+    return Compiled(graph, program, like)
 
 
 def clear() -> None:
     """Forgets all programs."""
     _programs.clear()
+    _traces.clear()
 
 
 def count() -> int:
@@ -165,6 +177,32 @@ def traced(function, *like) -> Graph:
     definition, lifted, key = canonical(concrete.graph)
     captured = (*concrete.captured_inputs, *lifted)
     return Graph(key, definition, captured, variables, outputs)
+
+
+def _recalled(known: Known, function, *like) -> Graph:
+    """The graph of a known function, with what this one captures in its place."""
+    specs = tuple(spec_of(leaf) for leaf in tf.nest.flatten(like))
+    key = (known.key, specs)
+    if key not in _traces:
+        graph = traced(function, *like)
+        at = {id(tensor): i for i, tensor in enumerate(known.captured)}
+        places = [at.get(id(tensor)) for tensor in graph.captured]
+        if None in places:  # it reads what is not said: it is not known
+            return graph
+        kept = graph._replace(captured=(), variables=()), places
+        _kept(_traces, key, lambda: kept)
+    graph, places = _kept(_traces, key, None)
+    return graph._replace(captured=tuple(known.captured[i] for i in places))
+
+
+def _kept(cache: OrderedDict, key, make):
+    """The entry of this key, made if there is none; the oldest goes for it."""
+    if key not in cache:
+        while len(cache) >= LIMIT:
+            cache.popitem(last=False)
+        cache[key] = make()
+    cache.move_to_end(key)
+    return cache[key]
 
 
 def _made_at_once(make, **options):

@@ -91,6 +91,45 @@ def test_one_architecture_is_one_program():
     assert compiled.count() == count
 
 
+def test_a_further_fit_traces_its_step_and_not_the_loop(monkeypatch):
+    compiled.clear()
+    traces, traced = [], compiled.traced
+    monkeypatch.setattr(
+        compiled, "traced", lambda f, *like: traces.append(f) or traced(f, *like)
+    )
+    start, other = np.float32([3, 1]), np.float32([1, 3])
+
+    def once(optimizer, trained=2, num_traces=2):
+        u, v = tf.Variable(start), tf.Variable(other)
+        data, chosen = np.ones([4, 2], np.float32), [u, v][:trained]
+
+        def objective(batch):
+            return -tf.reduce_sum(batch**2 * (u**2 + v**2), -1)
+
+        keywords = {"optimizer": optimizer, "trainable_variables": chosen}
+        traces.clear()
+        fit(objective, num_steps=3, data=data, seed=0, **keywords)
+        assert len(traces) == num_traces
+        return u.numpy(), v.numpy()
+
+    sgd = keras.optimizers.SGD
+    u, v = once(sgd(0.1))
+    np.testing.assert_allclose(u, start * 0.8**3, rtol=1e-6)
+    np.testing.assert_allclose(v, other * 0.8**3, rtol=1e-6)
+    u, v = once(sgd(0.2), num_traces=1)  # another rate, other variables
+    np.testing.assert_allclose(u, start * 0.6**3, rtol=1e-6)
+    # what determines the loop: what is trained, the settings, a class of one's own
+    np.testing.assert_array_equal(once(sgd(0.2), trained=1)[1], other)
+    np.testing.assert_allclose(once(sgd(0.2, clipvalue=0.5))[0], start - 0.3, rtol=1e-5)
+
+    class Backwards(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(-gradient, variable, learning_rate)
+
+    for _ in range(2):  # the class may change: it is traced every time
+        np.testing.assert_allclose(once(Backwards(0.1))[0], start * 1.2**3, rtol=1e-6)
+
+
 def test_other_numbers_in_a_closure_are_arguments():
     compiled.clear()
     for shift in (1.0, 2.0):
@@ -213,3 +252,33 @@ def test_a_graph_that_takes_long_gets_a_hint(monkeypatch):
     with pytest.warns(UserWarning, match=r"trace and compile.*tf.while_loop"):
         fit(objective, num_steps=1, seed=0)
     fit(lambda: -(v**2), num_steps=1, seed=0)  # a small one is nobody's fault
+
+
+def test_variables_without_decay_have_none():
+    def trained(**excluded):
+        kept = tf.Variable(2.0, name="bias")
+        decayed = tf.Variable(2.0, name="kernel")
+        optimizer = keras.optimizers.SGD(0.5, weight_decay=0.5)
+        if excluded.pop("listed", False):
+            excluded["var_list"] = [kept]
+        if excluded:
+            optimizer.exclude_from_weight_decay(**excluded)
+        fit(lambda: 0.0 * (kept + decayed), num_steps=1, seed=0, optimizer=optimizer)
+        return kept.numpy(), decayed.numpy()
+
+    for _ in range(2):
+        assert trained() == (1.5, 1.5)  # v - rate * decay * v
+        assert trained(var_names=["bias"]) == (2.0, 1.5)
+        assert trained(listed=True) == (2.0, 1.5)
+
+
+def test_a_variables_constraint_counts_as_it_is_now():
+    for bound in (1.0, 0.5):
+        v = tf.Variable(2.0, constraint=lambda x, b=bound: tf.minimum(x, b))
+        fit(
+            lambda v=v: -(v**2),
+            num_steps=1,
+            seed=0,
+            optimizer=keras.optimizers.SGD(0.0),
+        )
+        assert v.numpy() == bound
