@@ -45,6 +45,8 @@ class Run(NamedTuple):
     """Time on processors, summed over threads."""
     elbo: float
     """Mean of the bound over the last half of the run, nats: a check, not a score."""
+    call: float = 0.0
+    """Elapsed seconds of the call beyond its steps, where that is measured."""
 
 
 class Summary(NamedTuple):
@@ -59,6 +61,8 @@ class Summary(NamedTuple):
     """Least microseconds per step over the runs, elapsed."""
     cpu: float
     """Median microseconds per step, on processors."""
+    call: float
+    """Median milliseconds of a later call beyond its steps; 0 if not measured."""
     ratio: float
     """Median over rounds of this library's time / the reference's."""
     best_ratio: float
@@ -102,12 +106,16 @@ def _say(message: dict) -> None:
 class Worker:
     """A process that waits and runs; started at once."""
 
-    def __init__(self, name: str, python: str, script: Path, arguments=(), threads=2):
+    def __init__(self, name, python, script, arguments=(), threads=2, length=1):
         self.name, self.versions = name, {}
         command = [python, str(script), *map(str, arguments)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, text=True, env=_environment(threads)
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
+            env=_environment(threads, length),
         )
         try:
             self.versions = self._listen()["versions"]
@@ -134,8 +142,8 @@ class Worker:
         raise RuntimeError(f"{self.name} stopped; its error stands above.")
 
 
-def _environment(threads: int) -> dict:
-    """The same threads for all; this folder and the package on the path."""
+def _environment(threads: int, length: int) -> dict:
+    """The same threads and length of runs for all; our folders on the path."""
     limits = ("OMP", "MKL", "OPENBLAS", "TF_NUM_INTRAOP", "TF_NUM_INTEROP")
     names = [name if "TF" in name else f"{name}_NUM" for name in limits]
     paths = os.pathsep.join([str(HERE), str(ROOT)])
@@ -144,6 +152,7 @@ def _environment(threads: int) -> dict:
         **{f"{name}_THREADS": str(threads) for name in names},
         "NPROC": str(threads),  # JAX's pool
         "BENCH_THREADS": str(threads),
+        "BENCH_LENGTH": str(length),
         "PYTHONPATH": paths,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TQDM_DISABLE": "1",
@@ -166,6 +175,22 @@ def interleave(workers, rounds: int, say=print) -> dict[str, list[Run]]:
                 runs.pop(worker.name)
         say(f"  round {number} of {rounds} {'(first calls)' if not number else ''}")
     return runs
+
+
+def beyond(short: list[Run], long: list[Run]) -> list[Run]:
+    """What the steps cost that a long run has beyond a short one, round by round.
+
+    What a call costs by itself (tracing, tables, a state that is read and written) is
+    in both runs and drops out; it is the remainder of the short one. The first run,
+    which compiles, stays the short one's.
+    """
+    found = [short[0]]
+    for less, more in zip(short[1:], long[1:], strict=True):
+        steps, seconds = more.steps - less.steps, more.seconds - less.seconds
+        call = less.seconds - less.steps * seconds / steps
+        cpu = more.cpu_seconds - less.cpu_seconds
+        found.append(Run(steps, seconds, cpu, more.elbo, call))
+    return found
 
 
 def summarize(runs: dict[str, list[Run]], reference: str) -> list[Summary]:
@@ -193,6 +218,7 @@ def summarize(runs: dict[str, list[Run]], reference: str) -> list[Summary]:
                 median=1e6 * median,
                 best=1e6 * min(times),
                 cpu=1e6 * cpu,
+                call=1e3 * statistics.median(run.call for run in done[1:]),
                 ratio=statistics.median(ratios),
                 best_ratio=min(times) / min(base),
                 elbo=done[-1].elbo,
@@ -205,11 +231,11 @@ def table(summaries: list[Summary]) -> str:
     """The summaries as aligned text."""
     head = (
         f"{'library':34} {'first s':>8} {'us/step':>9} {'least':>9} {'on cpu':>9}"
-        f" {'ratio':>7} {'of least':>8} {'ELBO':>9}"
+        f" {'call ms':>8} {'ratio':>7} {'of least':>8} {'ELBO':>9}"
     )
     lines = [
         f"{s.name:34} {s.first:8.2f} {s.median:9.1f} {s.best:9.1f} {s.cpu:9.1f}"
-        f" {s.ratio:7.2f} {s.best_ratio:8.2f} {s.elbo:9.3f}"
+        f" {s.call:8.1f} {s.ratio:7.2f} {s.best_ratio:8.2f} {s.elbo:9.3f}"
         for s in summaries
     ]
     return "\n".join([head, *lines])

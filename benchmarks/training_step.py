@@ -4,10 +4,12 @@
 
 Every library solves the same problem (steps/problem.py) in the fastest form that its
 documentation shows, in a process of its own; runs are interleaved (harness.py). A run
-is one call of the library's training loop. "first s" is what the first call costs
-beyond a later one: tracing and compiling. "ratio" is the median over rounds of a
-library's time / elbo_tfp's: above 1, elbo_tfp is faster. The ELBO says whether all did
-the same work; the libraries have not all taken equally many steps when it is read.
+is one call of the library's training loop. VAEs and eight schools are run short and
+five times as long: the difference gives the time of a step, its remainder "call ms",
+what a call costs by itself (elbo_tfp traces its objective at each). "first s" is what
+the first call costs beyond its steps: tracing and compiling. "ratio" is the median over
+rounds of a library's time / elbo_tfp's: above 1, elbo_tfp is faster. The ELBO says
+whether all did the same work; not all have taken equally many steps when it is read.
 
 All libraries get as many threads; the VAEs and eight schools are run with one and with
 two. In the last two problems a run is a whole fit, compiling included.
@@ -62,18 +64,29 @@ TITLES = {
 }
 
 
+LENGTHS = (1, 5)
+"""Of a short and a long run, in parts of steps."""
+
+
 def measure(problem: str, chosen, rounds: int, threads: int) -> dict:
     """All runs of one problem, with the environment they were made in."""
-    workers = []
+    workers, lengths = [], (1,) if PROBLEMS[problem] is SURROGATE else LENGTHS
     try:
         for name, (python, script, variant) in PROBLEMS[problem].items():
             if not chosen or any(part in name for part in (*chosen, "elbo_tfp")):
-                workers += _start(name, python, script, (problem, variant), threads)
+                asked = (python, script, (problem, variant), threads)
+                workers += [w for n in lengths for w in _start(name, *asked, n)]
         found = harness.environment(workers)
         runs = harness.interleave(workers, rounds, _say)
     finally:
         for worker in workers:
             worker.close()
+    if lengths is LENGTHS:
+        runs = {
+            name: harness.beyond(short, runs[f"{name}, long"])
+            for name, short in runs.items()
+            if f"{name}, long" in runs
+        }
     runs = {name: [run._asdict() for run in done] for name, done in runs.items()}
     return {"environment": {**found, "threads": threads}, "runs": runs}
 
@@ -82,10 +95,11 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _start(name, python, script, arguments, threads) -> list:
+def _start(name, python, script, arguments, threads, length) -> list:
+    name = name if length == 1 else f"{name}, long"
     script = harness.HERE / "steps" / f"with_{script}.py"
     try:
-        return [harness.Worker(name, python, script, arguments, threads)]
+        return [harness.Worker(name, python, script, arguments, threads, length)]
     except (OSError, RuntimeError) as error:
         _say(f"  left out: {name}: {error}")
         return []

@@ -8,15 +8,19 @@ Both VAEs: x ~ Bernoulli, z ~ N(0, I), one hidden ReLU layer on either side, sca
 softplus, one sample per datum, Adam(1e-3), float32. Data are simulated. An epoch is a
 whole number of batches, in a fresh order every time: `rows` makes the order in NumPy,
 inside the timed run, for every library that does not shuffle by itself.
+
+A run has BENCH_LENGTH (from the environment) times as many steps as the shortest.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NamedTuple
 
 import numpy as np
 
+LENGTH = int(os.environ.get("BENCH_LENGTH", "1"))
 RATE_VAE, RATE_SCHOOLS = 1e-3, 1e-2
 SAMPLES = 16
 Y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12], np.float32)
@@ -41,10 +45,10 @@ class Vae(NamedTuple):
 
 
 SIZES = {
-    "small": Vae(1_700, 64, 64, 2, 100, epochs=300),
-    "large": Vae(12_800, 784, 400, 20, 128, epochs=1),
+    "small": Vae(1_700, 64, 64, 2, 100, epochs=60 * LENGTH),
+    "large": Vae(12_800, 784, 400, 20, 128, epochs=LENGTH),
 }
-SCHOOL_STEPS = 10_000
+SCHOOL_STEPS = 10_000 * LENGTH
 
 
 def asked() -> tuple[str, str]:

@@ -81,9 +81,10 @@ def test_a_script_that_fails_is_an_error(tmp_path):
 
 
 def test_the_same_threads_for_all():
-    found = harness._environment(2)
+    found = harness._environment(2, 5)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     assert {found[name] for name in names} == {"2"}
+    assert found["BENCH_LENGTH"] == "5"
 
 
 def test_table_environment_and_json(tmp_path, monkeypatch):
@@ -112,3 +113,14 @@ def test_batches_fill_epochs():
     for size in problem.SIZES.values():
         assert size.num_data % size.batch == 0
         assert size.steps * size.batch == size.epochs * size.num_data
+
+
+def test_two_lengths_tell_steps_from_what_a_call_costs():
+    # 3 s a call, 2 s a step; the first run compiles
+    short = [harness.Run(10, s, s, -1.0) for s in (99.0, 23.0, 23.0)]
+    long = [harness.Run(50, s, s, -2.0) for s in (199.0, 103.0, 103.0)]
+    found = harness.beyond(short, long)
+    assert found[0] == short[0]
+    assert found[1:] == [harness.Run(40, 80.0, 80.0, -2.0, 3.0)] * 2
+    summary = harness.summarize({"a": found}, "a")[0]
+    assert (summary.median, summary.call, summary.first) == (2e6, 3e3, 79.0)
