@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from elbo_tfp.ground.checks import at_run_time, wrong
+from elbo_tfp.ground.pins import watch_pins
+
+watch_pins()
 
 
 class Target(NamedTuple):

@@ -60,15 +60,21 @@ def as_array(value, name: str) -> tf.Tensor:
 _TEXT = "Code categories and text as whole numbers, and complex numbers as pairs."
 
 
-def _refuse_containers(value, name):
-    """Raises for what has other values, or other shapes, than it seems to have."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+def refuse_masked(value: np.ma.MaskedArray, name: str) -> None:
+    """Raises ValueError if an entry is masked: its fill value is no data."""
+    if np.ma.getmaskarray(value).any():
         raise wrong(
             f"{name} without masked entries, whose fill values are no data",
             f"a masked array with {np.ma.count_masked(value)} masked",
             f"For models.observed, {_MASK}: {{'x': a.filled(0), "
             "'mask': ~numpy.ma.getmaskarray(a)}.",
         )
+
+
+def _refuse_containers(value, name):
+    """Raises for what has other values, or other shapes, than it seems to have."""
+    if isinstance(value, np.ma.MaskedArray):
+        refuse_masked(value, name)
     if isinstance(value, tf.RaggedTensor):
         raise wrong(
             f"{name} to be {_ONE}",
