@@ -13,7 +13,7 @@ CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
     "gradients models plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
-    "normal_normal probabilistic_pca ConditionalModel observed",
+    "normal_normal probabilistic_pca ConditionalModel observed conditional_vae",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
     "full_rank_for flow_for",
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap "

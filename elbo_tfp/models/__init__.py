@@ -5,13 +5,15 @@ A model is a prior, a likelihood and, if parameters are uncertain too, a global 
 `ConditionalModel` is one of x given a condition, and `observed` makes one of data with
 values missing. The toys of
 this room know their evidence and posterior exactly: they are the yardsticks of the
-book. `vae` and its kin put a network between prior and likelihood; the likelihoods
-(`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
-`MarkovDecisionProcess` makes acting well an inference about trajectories.
+book. `vae` and its kin put a network between prior and likelihood (`conditional_vae`
+also in front of both); the likelihoods (`binomial`, `beta_binomial` ...) turn the
+output of any network into a distribution. `MarkovDecisionProcess` makes acting well an
+inference about trajectories.
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.models.conditional import ConditionalModel
+from elbo_tfp.models.conditional_vae import conditional_vae
 from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
@@ -45,6 +47,7 @@ __all__ = [
     "bernoulli",
     "beta_binomial",
     "binomial",
+    "conditional_vae",
     "convolutional_vae",
     "discretized_logistic",
     "from_joint",

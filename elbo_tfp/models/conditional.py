@@ -25,6 +25,7 @@ class ConditionalModel(LatentVariableModel):
         global_prior: as in `LatentVariableModel`: the likelihood is then called as
             `(z, w, c)`, or as `(w, c)` with `prior=None` (c is `[B]` + event there):
             Bayesian regression.
+        support: as in `LatentVariableModel`, of "x".
 
     Raises:
         ValueError: as `LatentVariableModel`.
@@ -32,8 +33,8 @@ class ConditionalModel(LatentVariableModel):
 
     reads = frozenset({"given"})
 
-    def __init__(self, prior, likelihood, global_prior=None):
-        super().__init__(prior, likelihood, global_prior)
+    def __init__(self, prior, likelihood, global_prior=None, *, support=None):
+        super().__init__(prior, likelihood, global_prior, support=support)
 
     @property
     def prior_needs_global(self) -> bool:
@@ -81,7 +82,9 @@ class ConditionalModel(LatentVariableModel):
 
     def with_prior(self, prior) -> ConditionalModel:
         """The same likelihood under another prior, as `ConditionalModel` takes it."""
-        return ConditionalModel(prior, self._likelihood, self._global_prior)
+        return ConditionalModel(
+            prior, self._likelihood, self._global_prior, support=self._support
+        )
 
     def joint(self):
         """Raises ValueError: a joint distribution has no conditions."""
@@ -115,6 +118,7 @@ class _Given(LatentVariableModel):
             self._local_prior if model.has_local else None,
             lambda *z: model.likelihood_at(condition, *z),
             model._global_prior,
+            support=model._support,
         )
 
     def _local_prior(self):
