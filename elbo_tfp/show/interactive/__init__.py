@@ -8,6 +8,7 @@ others. `SliderFigure` takes any such description, `GridFigure` shows agents in 
 of cells; the functions here are the book's.
 """
 
+from elbo_tfp.show.interactive.answers import two_answers
 from elbo_tfp.show.interactive.figure import (
     Axis,
     Band,
@@ -35,5 +36,6 @@ __all__ = [
     "gaussian_elbo",
     "noise_and_units",
     "tug_of_war",
+    "two_answers",
     "two_humps",
 ]

@@ -1,0 +1,62 @@
+"""The numbers of chapter 13's figure against SciPy, in Python and in JavaScript."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from elbo_tfp.show.interactive import two_answers
+
+POSITIONS = [
+    {"d": d, "w": w} for d, w in [(1.5, 0.5), (0, 0.3), (2, 0.05), (0.85, 0.9)]
+]
+
+
+def in_python(figure):
+    return [figure.values(**p) for p in POSITIONS]
+
+
+def in_javascript(figure):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no node")
+    code = (
+        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
+    )
+    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+def expected(d, w, log_q):
+    """E log q(x) under the truth, by quadrature."""
+
+    def integrand(x):
+        density = w * stats.norm(d, 0.4).pdf(x) + (1 - w) * stats.norm(-d, 0.4).pdf(x)
+        return density * log_q(x, density)
+
+    return integrate.quad(integrand, -7, 7, points=[-d, d], limit=200)[0]
+
+
+@pytest.mark.parametrize("run", [in_python, in_javascript])
+def test_numbers_are_those_of_quadrature(run):
+    for position, found in zip(POSITIONS, run(two_answers()), strict=True):
+        d, w = position.values()
+        truth = expected(d, w, lambda x, p: np.log(p) if p > 0 else 0.0)
+        mean = expected(d, w, lambda x, p: x)
+        scale = (expected(d, w, lambda x, p: x**2) - mean**2) ** 0.5
+        log_q = stats.norm(mean, scale).logpdf
+        regression = expected(d, w, lambda x, p, log_q=log_q: log_q(x))
+        assert found["truth"] == pytest.approx(truth, abs=1e-7)
+        assert found["mean"] == pytest.approx(mean, abs=1e-8)
+        assert found["scale"] == pytest.approx(scale, abs=1e-8)
+        assert found["regression"] == pytest.approx(regression, abs=1e-7)
+        assert found["loss"] == pytest.approx(truth - regression, abs=1e-7)
+    assert found["loss"] > 0
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="'d' to start between 0.0 and 2.0.*got 3"):
+        two_answers(3)
