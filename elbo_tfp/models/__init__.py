@@ -8,11 +8,13 @@ this room know their evidence and posterior exactly: they are the yardsticks of 
 book. `vae` and its kin put a network between prior and likelihood; the likelihoods
 (`binomial`, `beta_binomial` ...) turn the output of any network into a distribution.
 `MarkovDecisionProcess` makes acting well an inference about trajectories.
+`StateSpaceModel` has a path of states for a latent; `deep_markov` learns one.
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
+from elbo_tfp.models.deep_markov import deep_markov
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,
@@ -23,6 +25,7 @@ from elbo_tfp.models.likelihoods import (
     gaussian,
 )
 from elbo_tfp.models.missing import observed
+from elbo_tfp.models.state_space import StateSpaceModel
 from elbo_tfp.models.target import LogJoint
 from elbo_tfp.models.toys import (
     gamma_poisson,
@@ -41,11 +44,13 @@ __all__ = [
     "Likelihood",
     "LogJoint",
     "MarkovDecisionProcess",
+    "StateSpaceModel",
     "TrajectoryPosterior",
     "bernoulli",
     "beta_binomial",
     "binomial",
     "convolutional_vae",
+    "deep_markov",
     "discretized_logistic",
     "from_joint",
     "gamma_poisson",
