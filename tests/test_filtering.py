@@ -138,7 +138,7 @@ def test_the_gradient_without_and_with_the_choice(scored):
         model = et.models.StateSpaceModel(
             MODEL.initial_state_prior,
             lambda _, z: tfd.Independent(tfd.Normal(z, tf.exp(free / 2)), 1),
-            lambda _, z: MODEL._shows(0, z),
+            lambda _, z: MODEL.observation_fn(0, z),
             5,
         )
         draws = et.particle_filter(

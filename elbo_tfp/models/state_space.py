@@ -83,7 +83,7 @@ class StateSpaceModel(LatentVariableModel):
                 "Write lambda step, z: tfd.Independent(tfd.Normal(z, 1.0), 1).",
             )
         self.initial_state_prior = initial_state_prior
-        self._moves, self._shows = transition_fn, observation_fn
+        self._moves, self.observation_fn = transition_fn, observation_fn
         super().__init__(self._chain, self._series, support=support)
 
     def transition_fn(self, step, z):
@@ -125,7 +125,10 @@ class StateSpaceModel(LatentVariableModel):
             return tf.where(tf.gather(goes_on, step, axis=1), log_p, padding)
 
         def log_observation(step, z):
-            likelihood, x_t = self._shows(step, z), tf.gather(values, step, axis=1)
+            likelihood, x_t = (
+                self.observation_fn(step, z),
+                tf.gather(values, step, axis=1),
+            )
             if seen is not None:
                 likelihood = _Masked(likelihood, tf.gather(seen, step, axis=1))
             return likelihood.log_prob(x_t)
@@ -138,7 +141,7 @@ class StateSpaceModel(LatentVariableModel):
 
     def with_num_steps(self, num_steps) -> StateSpaceModel:
         """The same start, moves and observations over another number of steps."""
-        parts = self.initial_state_prior, self._moves, self._shows
+        parts = self.initial_state_prior, self._moves, self.observation_fn
         return StateSpaceModel(*parts, num_steps, support=self._support)
 
     def with_prior(self, prior):
@@ -154,7 +157,7 @@ class StateSpaceModel(LatentVariableModel):
         return tfd.MarkovChain(start, self.transition_fn, self.num_steps)
 
     def _series(self, z):
-        return tfd.Independent(self._shows(tf.range(self.num_steps), z), 1)
+        return tfd.Independent(self.observation_fn(tf.range(self.num_steps), z), 1)
 
     def _going_on(self, x):
         """True up to the end of each series, `[B, T]`."""

@@ -83,14 +83,15 @@ def test_the_reports_run():
     model, encoder = made()
     data = {"x": X, "lengths": LENGTHS, "mask": MASK}
     draws = et.draw(model.log_joint(data), encoder(data), 2_000, seed=0)
-    exact = et.particle_filter(model, encoder(data), data, 200, sample_size=20, seed=0)
+    exact = et.particle_filter(model, None, data, 1_000, sample_size=20, seed=0)
     log_p = et.bounds.iwae(exact).numpy()
     elbo, iwae = et.bounds.elbo(draws).numpy(), et.bounds.iwae(draws).numpy()
     assert (elbo < iwae).all() and (iwae < log_p + 0.1).all()
     method = et.evidence.Annealed(num_temperatures=100, sample_size=200)
     options = {"surrogate_posterior": encoder(data), "method": method, "seed": 0}
     found = et.evidence.estimate(model, data, **options)
-    np.testing.assert_allclose(found.estimate, log_p, atol=0.2)
+    error = found.standard_error.numpy() + 0.01
+    assert (np.abs(found.estimate.numpy() - log_p) < 4 * error).all()
     report = et.gaps.gap_report(
         model, encoder, data, num_steps=20, max_rounds=1, sample_size=100, seed=0
     )
