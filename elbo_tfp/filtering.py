@@ -165,10 +165,8 @@ class _Filter(NamedTuple):
     def move(self, before: Cloud, step) -> Cloud:
         """The cloud one step on."""
         ancestors, log_w = self._survivors(before.log_weights, step)
-        previous, seed = (
-            _rows(before.particles, ancestors),
-            fold_in(self.seed, step * 2 + 1),
-        )
+        previous = _rows(before.particles, ancestors)
+        seed = fold_in(self.seed, step * 2 + 1)
         if self.q is None:
             z = self.steps.transition(step, previous).sample(seed=seed)
         else:

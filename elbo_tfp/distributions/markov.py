@@ -72,12 +72,13 @@ class MarkovGaussian(Base):
         before = tf.pad(
             u[..., :-1, :], [[0, 0]] * (u.shape.rank - 2) + [[1, 0], [0, 0]]
         )
-        eye = tf.eye(self.loc.shape[-1], dtype=self.dtype)
-        inverse = tf.linalg.triangular_solve(
-            self.scale_tril, tf.broadcast_to(eye, tf.shape(self.scale_tril))
-        )
-        # epsilon_t = L_t^-1 (u_t - A_t u_t-1),  u = z - m
-        epsilon = tf.linalg.matvec(inverse, u - tf.linalg.matvec(self.coupling, before))
+        left, epsilon = u - tf.linalg.matvec(self.coupling, before), []
+        for k in range(self.loc.shape[-1]):  # XLA is slow to solve many small systems
+            # epsilon_t = L_t^-1 (u_t - A_t u_t-1), u = z - m, by forward substitution
+            row = self.scale_tril[..., k, :]
+            known = [row[..., j] * epsilon[j] for j in range(k)]
+            epsilon.append((left[..., k] - sum(known)) / row[..., k])
+        epsilon = tf.stack(epsilon, -1)
         return self._log_density(epsilon)
 
     def _log_density(self, epsilon):
