@@ -23,6 +23,7 @@ from elbo_tfp import (
     distributions,
     evidence,
     families,
+    filtering,
     fitting,
     gaps,
     gradients,
@@ -33,6 +34,7 @@ from elbo_tfp import (
 from elbo_tfp.applications import posterior_summary
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
+from elbo_tfp.filtering import particle_filter
 from elbo_tfp.fitting import FitResult, KLSchedule, fit, fit_restarts, load, save
 from elbo_tfp.models import LatentVariableModel
 from elbo_tfp.show import interactive, plots, show_source
@@ -56,6 +58,7 @@ __all__ = [
     "draw",
     "evidence",
     "families",
+    "filtering",
     "fit",
     "fit_restarts",
     "fitting",
@@ -65,6 +68,7 @@ __all__ = [
     "load",
     "marginals",
     "models",
+    "particle_filter",
     "plots",
     "posterior_summary",
     "save",

@@ -84,3 +84,24 @@ def difference(function, at, step=1e-5):
     rows = np.eye(at.size).reshape(at.size, *at.shape) * step
     flat = [(function(at + row) - function(at - row)) / (2 * step) for row in rows]
     return np.reshape(flat, at.shape)
+
+
+# the local level model: z_1 ~ N(m, s^2), z_t+1 ~ N(z_t, level), x_t ~ N(z_t, noise)
+
+
+def local_level(x, level, noise, loc=1_000.0, scale=300.0, seen=None):
+    """(log p(x), posterior means, posterior covariance), by the dense Gaussian."""
+    t = np.arange(len(x))
+    cov = scale**2 + level * np.minimum(t[:, None], t)
+    seen = np.ones(len(x), bool) if seen is None else seen
+    inner = cov[np.ix_(seen, seen)] + noise * np.eye(seen.sum())
+    log_p = stats.multivariate_normal(np.full(seen.sum(), loc), inner).logpdf(x[seen])
+    gain = cov[:, seen] @ np.linalg.inv(inner)
+    return log_p, loc + gain @ (x[seen] - loc), cov - gain @ cov[seen]
+
+
+def chain_of(cov):
+    """(A, L) of the scalar Markov Gaussian of this covariance, `[T]` each."""
+    a = np.append(0, cov.diagonal(1) / cov.diagonal()[:-1])
+    own = cov.diagonal() - a**2 * np.append(0, cov.diagonal()[:-1])
+    return a, np.sqrt(own)

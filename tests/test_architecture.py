@@ -20,6 +20,7 @@ ARROWS = {
     "distributions": {"types", "ground"},
     "targets": {"types", "ground"},
     "draws": {"types", "ground", "targets"},
+    "filtering": WAIST,
     "families": FLOOR,
     "models": FLOOR | {"families"},
     "convex": {"types", "ground"},

@@ -11,13 +11,15 @@ import elbo_tfp
 
 CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
-    "gradients models plots posterior_summary show_source",
+    "gradients models particle_filter plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
     "normal_normal probabilistic_pca ConditionalModel observed conditional_vae",
+    "normal_normal probabilistic_pca ConditionalModel observed "
+    "StateSpaceModel deep_markov",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
-    "full_rank_for flow_for",
+    "full_rank_for flow_for markov",
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap "
-    "Optimality Trajectories",
+    "MarkovGaussian Optimality Trajectories",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "

@@ -1,4 +1,4 @@
-"""What TFP lacks: distributions of pixels, counts and trajectories.
+"""What TFP lacks: distributions of pixels, counts, trajectories and chains.
 
 They are ordinary `tfp.distributions`, as `models` and `families` use them. Values that
 cannot occur have log-probability minus infinity, never a plausible number. The normals
@@ -9,11 +9,13 @@ of `families` are TFP's but for the draw, which is the same eagerly and compiled
 
 from elbo_tfp.distributions.base import Unwrapped, unwrap
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.distributions.markov import MarkovGaussian
 from elbo_tfp.distributions.trajectories import Optimality, Trajectories
 
 __all__ = [
     "BetaBinomial",
     "DiscretizedLogistic",
+    "MarkovGaussian",
     "Optimality",
     "Trajectories",
     "Unwrapped",

@@ -17,6 +17,7 @@ from elbo_tfp.families.encoder import Encoder
 from elbo_tfp.families.flow import flow
 from elbo_tfp.families.gaussian import full_rank, low_rank, mean_field
 from elbo_tfp.families.joint import flow_for, full_rank_for, mean_field_for
+from elbo_tfp.families.markov import markov
 from elbo_tfp.families.mixture import mixture
 from elbo_tfp.families.student import student_t
 from elbo_tfp.families.vamp import VampPrior, vamp_prior
@@ -32,6 +33,7 @@ __all__ = [
     "full_rank",
     "full_rank_for",
     "low_rank",
+    "markov",
     "mean_field",
     "mean_field_for",
     "mixture",

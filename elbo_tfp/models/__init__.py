@@ -8,13 +8,15 @@ this room know their evidence and posterior exactly: they are the yardsticks of 
 book. `vae` and its kin put a network between prior and likelihood (`conditional_vae`
 also in front of both); the likelihoods (`binomial`, `beta_binomial` ...) turn the
 output of any network into a distribution. `MarkovDecisionProcess` makes acting well an
-inference about trajectories.
+inference about trajectories. `StateSpaceModel` has a path of states for a latent;
+`deep_markov` learns one.
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.conditional_vae import conditional_vae
 from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
+from elbo_tfp.models.deep_markov import deep_markov
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
 from elbo_tfp.models.likelihoods import (
     Likelihood,
@@ -25,6 +27,7 @@ from elbo_tfp.models.likelihoods import (
     gaussian,
 )
 from elbo_tfp.models.missing import observed
+from elbo_tfp.models.state_space import StateSpaceModel
 from elbo_tfp.models.target import LogJoint
 from elbo_tfp.models.toys import (
     gamma_poisson,
@@ -43,12 +46,14 @@ __all__ = [
     "Likelihood",
     "LogJoint",
     "MarkovDecisionProcess",
+    "StateSpaceModel",
     "TrajectoryPosterior",
     "bernoulli",
     "beta_binomial",
     "binomial",
     "conditional_vae",
     "convolutional_vae",
+    "deep_markov",
     "discretized_logistic",
     "from_joint",
     "gamma_poisson",
