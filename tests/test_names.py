@@ -13,8 +13,7 @@ CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
     "gradients models particle_filter plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
-    "normal_normal probabilistic_pca ConditionalModel observed conditional_vae",
-    "normal_normal probabilistic_pca ConditionalModel observed "
+    "normal_normal probabilistic_pca ConditionalModel observed conditional_vae "
     "StateSpaceModel deep_markov",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
     "full_rank_for flow_for markov",
@@ -31,7 +30,7 @@ CONTRACT = {
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
-    "local_objective relax",
+    "local_objective relax Imputation impute",
     "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [
