@@ -17,6 +17,7 @@ from elbo_tfp.show.interactive.figure import (
     SliderFigure,
 )
 from elbo_tfp.show.interactive.food import food_size
+from elbo_tfp.show.interactive.forgetting import forgetting
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
@@ -32,6 +33,7 @@ __all__ = [
     "Slider",
     "SliderFigure",
     "food_size",
+    "forgetting",
     "gaussian_elbo",
     "noise_and_units",
     "tug_of_war",
