@@ -30,7 +30,8 @@ CONTRACT = {
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
-    "local_objective relax Imputation impute",
+    "local_objective relax Imputation impute carry_over coreset freeze multi_head "
+    "regress restrict split_tasks",
     "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [

@@ -5,10 +5,18 @@ score-function gradient, and `optimism` is what the exact posterior gets wrong.
 Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
 its model, `relax` its inference by local prediction errors, `local_gradients` and
 `local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
-`impute` fills in what is missing, with its uncertainty.
+`impute` fills in what is missing, with its uncertainty. Continual learning is prior
+replacement: `carry_over` makes today's q tomorrow's prior, `coreset` keeps a few data,
+`multi_head` a head for each task; `regress` and `restrict` are the exact case.
 `posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
 """
 
+from elbo_tfp.applications.continual import (
+    carry_over,
+    coreset,
+    multi_head,
+    split_tasks,
+)
 from elbo_tfp.applications.control import (
     Optimism,
     SampledElbo,
@@ -18,6 +26,7 @@ from elbo_tfp.applications.control import (
     sampled_elbo,
 )
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
+from elbo_tfp.applications.freezing import freeze
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
 from elbo_tfp.applications.imputation import Imputation, impute
 from elbo_tfp.applications.predictive_coding import (
@@ -27,6 +36,7 @@ from elbo_tfp.applications.predictive_coding import (
     local_objective,
     relax,
 )
+from elbo_tfp.applications.regression import regress, restrict
 from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
@@ -38,16 +48,23 @@ __all__ = [
     "PartSummary",
     "Relaxation",
     "SampledElbo",
+    "carry_over",
+    "coreset",
     "free_energy",
+    "freeze",
     "hierarchy",
     "impute",
     "laplace",
     "local_gradients",
     "local_objective",
+    "multi_head",
     "optimism",
     "policy_family",
     "policy_gradient",
     "posterior_summary",
+    "regress",
     "relax",
+    "restrict",
     "sampled_elbo",
+    "split_tasks",
 ]

@@ -18,6 +18,7 @@ from elbo_tfp.show.interactive.figure import (
     SliderFigure,
 )
 from elbo_tfp.show.interactive.food import food_size
+from elbo_tfp.show.interactive.forgetting import forgetting
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
@@ -36,6 +37,7 @@ __all__ = [
     "SliderFigure",
     "drifting_level",
     "food_size",
+    "forgetting",
     "gaussian_elbo",
     "lost_above",
     "noise_and_units",

@@ -1,0 +1,249 @@
+"""Continual learning against formulas by hand, batch answers and negative cases."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import elbo_tfp as et
+from elbo_tfp import applications as ap
+from elbo_tfp import families
+from tests.statistics import says
+
+tfd = tfp.distributions
+F64 = tf.float64
+TASKS = [(0, 1), (2, 3)]
+
+
+def gaussian(loc, covariance):
+    return tfd.MultivariateNormalTriL(
+        tf.constant(loc, F64), np.linalg.cholesky(np.array(covariance, float))
+    )
+
+
+def regression(num_tasks=6, size=4):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(num_tasks, 7, size)) @ rng.normal(size=(size, size))
+    return features, rng.normal(size=(num_tasks, 7))
+
+
+def model(prior):
+    """Bayesian regression with a global latent."""
+    return et.models.ConditionalModel(
+        None,
+        lambda w, c: tfd.Normal(tf.linalg.matmul(w, c, transpose_b=True), 0.5),
+        prior,
+    )
+
+
+def test_fact_eleven_sequence_equals_batch():
+    features, y = regression()
+    start = gaussian(np.zeros(4), 4 * np.eye(4))
+    q = start
+    for f, t in zip(features, y, strict=True):
+        q = ap.regress(q, f, t, noise=0.5)
+    X, t = features.reshape(-1, 4), y.reshape(-1)
+    # N(S X'y / s^2, S), S = (I/4 + X'X / s^2)^-1
+    S = np.linalg.inv(np.eye(4) / 4 + X.T @ X / 0.25)
+    np.testing.assert_allclose(q.mean(), S @ X.T @ t / 0.25, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(q.covariance(), S, rtol=0, atol=1e-10)
+
+
+def test_carried_over_exact_posterior_keeps_the_evidence():
+    features, y = regression(2)
+    today = model(gaussian(np.zeros(4), 4 * np.eye(4)))
+    log_p = 0.0
+    for f, t in zip(features, y, strict=True):
+        q = ap.regress(today.global_prior, f, t, noise=0.5)
+        target = today.log_joint({"x": t, "given": f}, num_data=7)
+        # with the exact posterior every draw's weight is the evidence
+        weights = tf.reduce_sum(et.draw(target, q, 5, seed=0).log_weights, -1)
+        np.testing.assert_allclose(weights, weights[0], rtol=0, atol=1e-9)
+        log_p += float(weights[0])
+        today = ap.carry_over(today, q)
+    X, t = features.reshape(-1, 4), y.reshape(-1)
+    batch = gaussian(np.zeros(14), 4 * X @ X.T + 0.25 * np.eye(14))
+    assert log_p == pytest.approx(float(batch.log_prob(t)), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        families.mean_field(3, loc=0.3, dtype=F64),
+        families.full_rank(3, dtype=F64, seed=0),
+        families.low_rank(3, dtype=F64, seed=0),
+        families.mixture(3, 2, dtype=F64, seed=0),
+        families.flow(3, dtype=F64, seed=0),
+        families.student_t(3, dtype=F64, seed=0),
+        tfd.MultivariateNormalDiag(tf.Variable(np.ones(3))),
+    ],
+    ids=lambda q: q.name,
+)
+def test_a_frozen_q_is_the_same_and_never_moves(q):
+    z = np.random.default_rng(0).normal(size=(5, 3))
+    before = q.log_prob(z).numpy()
+    frozen = ap.freeze(q)
+    np.testing.assert_array_equal(frozen.log_prob(z), before)
+    with tf.GradientTape() as tape:
+        frozen.log_prob(z)
+    assert not tape.watched_variables()
+    for variable in q.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
+    assert np.max(np.abs(q.log_prob(z) - before)) > 0.1
+    np.testing.assert_array_equal(frozen.log_prob(z), before)
+
+
+def test_a_joint_family_is_frozen_by_name():
+    joint = tfd.JointDistributionNamed(
+        {"a": tfd.Gamma(2.0, 1.0), "b": tfd.Normal(0.0, 1.0)}
+    )
+    q = families.mean_field_for(joint)
+    frozen, z = ap.freeze(q), {"a": 1.5, "b": 0.3}
+    before = float(q.log_prob(z))
+    for variable in q.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
+    assert float(frozen.log_prob(z)) == before != float(q.log_prob(z))
+
+
+def test_training_q_leaves_the_prior_it_was():
+    q = families.mean_field(4, dtype=F64)
+    today = ap.carry_over(model(gaussian(np.zeros(4), np.eye(4))), q)
+    features, y = regression(1)
+    data = {"x": y[0], "given": features[0]}
+
+    def bound(seed, batch):
+        target = today.log_joint(batch, num_data=7)
+        return et.bounds.elbo(et.draw(target, q, 4, seed=seed))
+
+    result = et.fit(bound, data=data, num_steps=5, seed=0, progress=False)
+    assert [v is q.free_parameters for v in result.variables] == [True]
+    np.testing.assert_array_equal(today.global_prior.mean(), np.zeros(4))
+
+
+def test_a_prior_needs_a_global_latent_and_qs_shape():
+    shared = model(gaussian(np.zeros(4), np.eye(4)))
+    with says("a model with a global prior", "single data"):
+        local = et.models.normal_normal()
+        ap.carry_over(local, tfd.Normal(0.0, 1.0))
+    with says("event shape (4,)", "got (3,)"):
+        ap.carry_over(shared, families.mean_field(3, dtype=F64))
+    with says("dtype <dtype: 'float64'>", "float32"):
+        ap.carry_over(shared, families.mean_field(4))
+    with says("q of batch shape ()", "(2,)", "one w"):
+        ap.carry_over(shared, families.mean_field(4, batch_shape=(2,), dtype=F64))
+    with says("with log_prob", "got function", "encoder"):
+        ap.freeze(lambda x: x)
+
+
+def test_what_cannot_be_copied_is_named():
+    class Hidden:
+        scale = tf.Variable(1.0, name="hidden")
+
+        def sample(self, shape=(), seed=None):
+            return tf.zeros(shape)
+
+        def log_prob(self, z):
+            return tfd.Normal(0.0, self.scale).log_prob(z)
+
+    with says("variables can be copied", "Hidden, which still reads hidden"):
+        ap.freeze(Hidden())
+
+
+def test_tasks_by_class_and_their_errors():
+    rows = ap.split_tasks([0, 2, 1, 3, 3], TASKS)
+    assert [list(r) for r in rows] == [[0, 2], [1, 3, 4]]
+    with says("task (2, 3)", "no row of class 3", "empty"):
+        ap.split_tasks([0, 1, 2], TASKS)
+    for bad in [[(0, 1), (2,)], [(4, 4)], [()], []]:
+        with says("tasks of at least two classes", "nothing to tell apart"):
+            ap.split_tasks([0, 1, 2, 4], bad)
+
+
+def test_a_head_is_a_softmax_over_its_own_classes():
+    logits = tf.constant([[0.1, 0.7, -1.0, 3.0, 9.0], [1.0, 2.0, 3.0, 5.0, 9.0]], F64)
+    found = tfd.Categorical(ap.multi_head(logits, [0, 1], TASKS)).log_prob([1, 2])
+    hand = [0.7 - np.logaddexp(0.1, 0.7), 3 - np.logaddexp(3, 5)]
+    np.testing.assert_allclose(found, hand, rtol=0, atol=1e-12)
+    heads = ap.multi_head(logits, 1, TASKS).numpy()
+    assert np.isneginf(heads[:, [0, 1, 4]]).all() and np.isfinite(heads[:, 2:4]).all()
+    with says("classes below 3", "got 3"):
+        ap.multi_head(logits[:, :3], 0, TASKS)
+    with says("at least two classes", "got (2,)"):
+        ap.multi_head(logits, 0, [(0, 1), (2,)])
+
+
+def test_coresets_are_distinct_rows_and_k_centre_spreads():
+    x = np.array([[0.0], [0.1], [0.2], [10.0], [10.1], [-7.0]])
+    for method in ("random", "k-centre"):
+        rows = ap.coreset(x, 6, method=method, seed=3)
+        assert sorted(rows) == list(range(6))
+        np.testing.assert_array_equal(rows, ap.coreset(x, 6, method=method, seed=3))
+    kept = x[ap.coreset(x, 3, method="k-centre", seed=1), 0]
+    assert {round(v, -1) for v in kept} == {-10, 0, 10}
+    # from each start, the farthest comes next
+    for seed in range(5):
+        first, second = x[ap.coreset(x, 2, method="k-centre", seed=seed), 0]
+        assert abs(second - first) == np.max(np.abs(x[:, 0] - first))
+    firsts = {int(ap.coreset(x, 1, seed=seed)[0]) for seed in range(20)}
+    assert len(firsts) > 3
+
+
+def test_coreset_errors():
+    x = np.zeros([3, 2])
+    with says("no larger than its task", "size 4 of 3 rows"):
+        ap.coreset(x, 4, seed=0)
+    with says("no larger than its task", "size 1 of 0 rows"):
+        ap.coreset(x[:0], 1, seed=0)
+    with says("size to be a positive int", "0"):
+        ap.coreset(x, 0, seed=0)
+    with says('"random" or "k-centre"', "'means'"):
+        ap.coreset(x, 1, method="means", seed=0)
+    # equal rows are still different rows
+    assert sorted(ap.coreset(x, 3, method="k-centre", seed=0)) == [0, 1, 2]
+
+
+def test_the_restricted_gaussian_is_the_best_independent_one():
+    p = gaussian([1.0, -2.0], [[1.0, 0.7], [0.7, 2.0]])
+    q = ap.restrict(p)
+    precision = np.linalg.inv(p.covariance())
+    np.testing.assert_allclose(q.variance(), 1 / np.diag(precision), atol=1e-12)
+    best = float(tfd.kl_divergence(q, p))
+    for step in ([0.01, 0], [0, -0.01]):
+        for loc, scale in (
+            (q.mean() + step, q.stddev()),
+            (q.mean(), q.stddev() + step),
+        ):
+            other = tfd.MultivariateNormalTriL(loc, tf.linalg.diag(scale))
+            assert float(tfd.kl_divergence(other, p)) > best
+
+
+def test_restriction_in_sequence_errs_in_the_mean_only():
+    features, y = regression()
+    exact = q = gaussian(np.zeros(4), np.eye(4))
+    for f, t in zip(features, y, strict=True):
+        exact = ap.regress(exact, f, t)
+        q = ap.restrict(ap.regress(q, f, t))
+    once = ap.restrict(exact)
+    np.testing.assert_allclose(q.variance(), once.variance(), rtol=1e-10)
+    drift = (q.mean() - exact.mean()).numpy()
+    # KL(sequence || exact) = KL(once || exact) + drift' precision drift / 2
+    extra = drift @ np.linalg.solve(exact.covariance(), drift) / 2
+    found = tfd.kl_divergence(q, exact) - tfd.kl_divergence(once, exact)
+    assert extra > 0.01
+    assert float(found) == pytest.approx(extra, abs=1e-9)
+
+
+def test_regression_errors():
+    prior = gaussian([0.0, 0.0], np.eye(2))
+    for features, y in [
+        (np.ones([3, 1]), np.ones(3)),
+        (np.ones([3, 2]), np.ones(2)),
+        (np.ones([0, 2]), np.ones(0)),
+    ]:
+        with says("features [N, 2] and y [N]", "shapes"):
+            ap.regress(prior, features, y)
+    with says("noise to be a positive number"):
+        ap.regress(prior, np.ones([1, 2]), [1.0], noise=0.0)
+    diagonal = tfd.Independent(tfd.Normal(np.zeros(2), 1.0), 1)
+    one, other = (ap.regress(p, [[1.0, 2.0]], [1.0]) for p in (prior, diagonal))
+    np.testing.assert_allclose(one.mean(), other.mean(), atol=1e-14)
