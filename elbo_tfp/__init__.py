@@ -31,6 +31,7 @@ from elbo_tfp import (
     show,
 )
 from elbo_tfp.applications import posterior_summary
+from elbo_tfp.audit import audit
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
 from elbo_tfp.fitting import FitResult, KLSchedule, fit, fit_restarts, load, save
@@ -48,6 +49,7 @@ __all__ = [
     "KLSchedule",
     "LatentVariableModel",
     "applications",
+    "audit",
     "bounds",
     "codes",
     "convex",
