@@ -34,8 +34,8 @@ def factor_model(rng, noise=None, orthogonal=False, size=None):
     return model, x
 
 
-def encoder_of(model, full=True, shift=0.0, scale=1.0, fixed=False):
-    """The exact posterior as an `Encoder`, or its mean-field optimum; or a worse one."""
+def encoder_of(model, full=True, shift=0.0, scale=1.0):
+    """The exact posterior as an `Encoder`, or its mean-field optimum, or a worse q."""
     size = model.prior.event_shape[0]
     kind = et.families.full_rank if full else et.families.mean_field
     family = kind(size, dtype=tf.float64)

@@ -10,8 +10,8 @@ import pytest
 import elbo_tfp
 
 CONTRACT = {
-    "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
-    "gradients models plots posterior_summary show_source",
+    "elbo_tfp": "Draws Encoder Estimate LatentVariableModel audit bounds data draw "
+    "families gradients models plots posterior_summary show_source",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
     "normal_normal probabilistic_pca ConditionalModel observed",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
@@ -30,7 +30,8 @@ CONTRACT = {
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
     "local_objective relax",
-    "elbo_tfp.show.interactive": "GridFigure",
+    "elbo_tfp.show.interactive": "GridFigure window_and_noise",
+    "elbo_tfp.audit": "Audit FAULTS Finding audit judge",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

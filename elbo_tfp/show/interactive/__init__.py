@@ -22,6 +22,7 @@ from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
+from elbo_tfp.show.interactive.windows import window_and_noise
 
 __all__ = [
     "Axis",
@@ -36,4 +37,5 @@ __all__ = [
     "noise_and_units",
     "tug_of_war",
     "two_humps",
+    "window_and_noise",
 ]
