@@ -30,7 +30,7 @@ from elbo_tfp import (
     models,
     show,
 )
-from elbo_tfp.applications import posterior_summary
+from elbo_tfp.applications import posterior_summary, to_arviz
 from elbo_tfp.audit import audit
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
@@ -72,4 +72,5 @@ __all__ = [
     "save",
     "show",
     "show_source",
+    "to_arviz",
 ]

@@ -11,7 +11,8 @@ import elbo_tfp
 
 CONTRACT = {
     "elbo_tfp": "Draws Encoder Estimate LatentVariableModel audit bounds data draw "
-    "families gradients models plots posterior_summary show_source",
+    "families gradients models plots posterior_summary show_source "
+    "to_arviz",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
     "normal_normal probabilistic_pca ConditionalModel observed",
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
@@ -29,7 +30,8 @@ CONTRACT = {
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
-    "local_objective relax",
+    "local_objective relax to_arviz Comparison PredictiveCheck compare "
+    "posterior_predictive",
     "elbo_tfp.show.interactive": "GridFigure window_and_noise",
     "elbo_tfp.audit": "Audit FAULTS Finding audit judge",
 }

@@ -5,7 +5,9 @@ score-function gradient, and `optimism` is what the exact posterior gets wrong.
 Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
 its model, `relax` its inference by local prediction errors, `local_gradients` and
 `local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
-`posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
+`posterior_summary` says what q believes about each part of z, with Monte Carlo errors,
+and `to_arviz` hands its draws on; `posterior_predictive` asks whether the model makes
+data like these, `compare` which of two models does it better.
 """
 
 from elbo_tfp.applications.control import (
@@ -16,8 +18,15 @@ from elbo_tfp.applications.control import (
     policy_gradient,
     sampled_elbo,
 )
+from elbo_tfp.applications.export import to_arviz
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
+from elbo_tfp.applications.predictive import (
+    Comparison,
+    PredictiveCheck,
+    compare,
+    posterior_predictive,
+)
 from elbo_tfp.applications.predictive_coding import (
     LocalGradients,
     Relaxation,
@@ -28,13 +37,16 @@ from elbo_tfp.applications.predictive_coding import (
 from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
+    "Comparison",
     "FreeEnergy",
     "Hierarchy",
     "LocalGradients",
     "Optimism",
     "PartSummary",
+    "PredictiveCheck",
     "Relaxation",
     "SampledElbo",
+    "compare",
     "free_energy",
     "hierarchy",
     "laplace",
@@ -43,7 +55,9 @@ __all__ = [
     "optimism",
     "policy_family",
     "policy_gradient",
+    "posterior_predictive",
     "posterior_summary",
     "relax",
     "sampled_elbo",
+    "to_arviz",
 ]
