@@ -138,9 +138,13 @@ def _gaps(report, tolerance):
 
 
 def _gap(name, figure, gap, tolerance, note):
+    cells = figure, gap.value, gap.noise_error
     if gap.value - 3 * gap.noise_error > tolerance:
-        return Finding(name, "alarm", figure, gap.value, gap.noise_error, name, note)
-    return Finding(name, "ok", figure, gap.value, gap.noise_error, note=note)
+        return Finding(name, "alarm", *cells, name, note)
+    if gap.value > tolerance:
+        note = f"above {tolerance:g} nats, but within three errors of it"
+        return Finding(name, "unclear", *cells, note=note)
+    return Finding(name, "ok", *cells, note=note)
 
 
 def _log_mean(weights):
