@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help book test unit notebooks notebook-tests lint bench browser clean venv
+.PHONY: help book test unit notebooks notebook-tests lint bench audit browser clean venv
 
 help:  ## this list
 	@echo "The Evidence Lower Bound: a working tutorial"
@@ -65,6 +65,9 @@ bench: .venv/.installed .venv-bench/.installed  ## timings against other librari
 	@.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet \
 		--requirement benchmarks/requirements.txt
 	@touch $@
+
+audit: .venv/.installed  ## ten broken and five healthy models: what audit says
+	@$(PY) -m benchmarks.audit --json benchmarks/results/audit.json
 
 venv: .venv/.installed  ## only the environment
 	@echo "The environment is ready: .venv/bin/python"

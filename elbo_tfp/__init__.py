@@ -31,7 +31,8 @@ from elbo_tfp import (
     models,
     show,
 )
-from elbo_tfp.applications import posterior_summary
+from elbo_tfp.applications import posterior_summary, to_arviz
+from elbo_tfp.audit import audit
 from elbo_tfp.draws import draw
 from elbo_tfp.families import Encoder
 from elbo_tfp.filtering import particle_filter
@@ -50,6 +51,7 @@ __all__ = [
     "KLSchedule",
     "LatentVariableModel",
     "applications",
+    "audit",
     "bounds",
     "codes",
     "convex",
@@ -74,4 +76,5 @@ __all__ = [
     "save",
     "show",
     "show_source",
+    "to_arviz",
 ]

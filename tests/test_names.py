@@ -10,8 +10,9 @@ import pytest
 import elbo_tfp
 
 CONTRACT = {
-    "elbo_tfp": "Draws Encoder Estimate LatentVariableModel bounds data draw families "
-    "gradients models particle_filter plots posterior_summary show_source",
+    "elbo_tfp": "Draws Encoder Estimate LatentVariableModel audit bounds data draw "
+    "families gradients models particle_filter plots posterior_summary show_source "
+    "to_arviz",
     "elbo_tfp.models": "LatentVariableModel from_joint gamma_poisson linear_gaussian "
     "normal_normal probabilistic_pca ConditionalModel observed conditional_vae "
     "StateSpaceModel deep_markov",
@@ -31,8 +32,10 @@ CONTRACT = {
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
     "local_objective relax Imputation impute carry_over coreset freeze multi_head "
-    "regress restrict split_tasks",
-    "elbo_tfp.show.interactive": "GridFigure",
+    "regress restrict split_tasks to_arviz Comparison PredictiveCheck compare "
+    "posterior_predictive",
+    "elbo_tfp.show.interactive": "GridFigure window_and_noise",
+    "elbo_tfp.audit": "Audit FAULTS Finding audit judge",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

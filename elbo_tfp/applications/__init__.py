@@ -8,7 +8,9 @@ its model, `relax` its inference by local prediction errors, `local_gradients` a
 `impute` fills in what is missing, with its uncertainty. Continual learning is prior
 replacement: `carry_over` makes today's q tomorrow's prior, `coreset` keeps a few data,
 `multi_head` a head for each task; `regress` and `restrict` are the exact case.
-`posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
+`posterior_summary` says what q believes about each part of z, with Monte Carlo errors,
+and `to_arviz` hands its draws on; `posterior_predictive` asks whether the model makes
+data like these, `compare` which of two models does it better.
 """
 
 from elbo_tfp.applications.continual import (
@@ -25,10 +27,17 @@ from elbo_tfp.applications.control import (
     policy_gradient,
     sampled_elbo,
 )
+from elbo_tfp.applications.export import to_arviz
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.freezing import freeze
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
 from elbo_tfp.applications.imputation import Imputation, impute
+from elbo_tfp.applications.predictive import (
+    Comparison,
+    PredictiveCheck,
+    compare,
+    posterior_predictive,
+)
 from elbo_tfp.applications.predictive_coding import (
     LocalGradients,
     Relaxation,
@@ -40,15 +49,18 @@ from elbo_tfp.applications.regression import regress, restrict
 from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
+    "Comparison",
     "FreeEnergy",
     "Hierarchy",
     "Imputation",
     "LocalGradients",
     "Optimism",
     "PartSummary",
+    "PredictiveCheck",
     "Relaxation",
     "SampledElbo",
     "carry_over",
+    "compare",
     "coreset",
     "free_energy",
     "freeze",
@@ -61,10 +73,12 @@ __all__ = [
     "optimism",
     "policy_family",
     "policy_gradient",
+    "posterior_predictive",
     "posterior_summary",
     "regress",
     "relax",
     "restrict",
     "sampled_elbo",
     "split_tasks",
+    "to_arviz",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.ground.checks import real, whole, wrong
-from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.ground.seeds import as_seed, split_seed
 
 
 class PartSummary(NamedTuple):
@@ -63,7 +63,8 @@ def posterior_summary(
             type(q).__name__,
             "Call an encoder on x first: posterior_summary(encoder(x)).",
         )
-    z = q.sample(sample_size, seed=seed)
+    # TFP's own samplers take an int for a stateful seed
+    z = q.sample(sample_size, seed=as_seed(seed))
     return tf.nest.map_structure(lambda part: _part(part, levels), z)
 
 

@@ -84,3 +84,9 @@ def test_every_family_for_a_joint(name):
     found = et.posterior_summary(q, seed=0)
     agrees(found[0], stats.norm(0, 0.5))
     assert 0 < found[1].quantiles[0] < found[1].mean < found[1].quantiles[-1] < 1
+
+
+def test_an_int_is_a_stateless_seed():
+    q = tfd.Normal(0.0, 1.0)
+    first, again = (et.posterior_summary(q, sample_size=9, seed=3) for _ in range(2))
+    assert first.mean == again.mean

@@ -26,6 +26,7 @@ from elbo_tfp.show.interactive.missing import lost_above
 from elbo_tfp.show.interactive.river import drifting_level
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
+from elbo_tfp.show.interactive.windows import window_and_noise
 
 __all__ = [
     "Axis",
@@ -44,4 +45,5 @@ __all__ = [
     "tug_of_war",
     "two_answers",
     "two_humps",
+    "window_and_noise",
 ]

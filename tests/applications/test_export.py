@@ -1,0 +1,64 @@
+"""Draws for ArviZ: what each of its majors is handed, by stand-ins for both."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import elbo_tfp as et
+
+tfd = tfp.distributions
+
+
+def stand_in(name, version, monkeypatch, others=()):
+    """A module that keeps what `from_dict` was given, in the form of that version."""
+    module = types.ModuleType(name)
+    module.__version__ = version
+    if version.startswith("0"):
+        module.from_dict = lambda posterior=None, **_: ("0.x", posterior)
+    else:
+        module.from_dict = lambda data: ("1.x", data["posterior"])
+    monkeypatch.setitem(sys.modules, name, module)
+    for other in others:
+        monkeypatch.setitem(sys.modules, other, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "other"),
+    [("arviz", "0.22.0", "arviz_base"), ("arviz_base", "1.2.0", "arviz"),
+     ("arviz", "1.0.0", "arviz_base")],
+)  # fmt: skip
+def test_both_majors(name, version, other, monkeypatch):
+    stand_in(name, version, monkeypatch, [other])
+    q = tfd.MultivariateNormalDiag(tf.zeros(3))
+    form, posterior = et.to_arviz(q, sample_size=7, seed=(0, 1))
+    again = (
+        et.to_arviz(q, sample_size=7, seed=3)[1],
+        et.to_arviz(q, sample_size=7, seed=3)[1],
+    )
+    np.testing.assert_array_equal(again[0]["z"], again[1]["z"])
+    assert form == version[0] + ".x" and posterior["z"].shape == (1, 7, 3)
+    np.testing.assert_array_equal(posterior["z"][0], q.sample(7, seed=(0, 1)))
+
+
+def test_names(monkeypatch):
+    stand_in("arviz_base", "1.0.0", monkeypatch)
+    q = tfd.JointDistributionNamed(
+        {"b": tfd.Normal(5.0, 0.01), "a": tfd.Normal(0.0, 0.01)}
+    )
+    _, posterior = et.to_arviz(q, sample_size=3, seed=(0, 1))
+    assert posterior["b"].mean() > 4 > posterior["a"].mean()
+    with pytest.raises(ValueError, match="2 different names"):
+        et.to_arviz(q, names=["a", "a"], seed=(0, 1))
+
+
+def test_without_arviz(monkeypatch):
+    for name in ("arviz", "arviz_base"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match="pip install arviz"):
+        et.to_arviz(tfd.Normal(0.0, 1.0), seed=0)
+    with pytest.raises(ValueError, match="Call an encoder"):
+        et.to_arviz(lambda x: x, seed=0)

@@ -1,0 +1,52 @@
+"""Predictive checks and comparisons against SciPy and formulas by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from scipy import stats
+
+import elbo_tfp as et
+from elbo_tfp.applications import compare, posterior_predictive
+
+tfd = tfp.distributions
+
+
+def test_the_p_value_is_that_of_the_predictive_distribution():
+    """Mean of N replicated data: normal with mean x / 2 and variance 1.5 / N."""
+    model, x = et.models.normal_normal(dtype=tf.float64), np.linspace(-1, 2, 40)
+    found = posterior_predictive(
+        model, model.posterior, x, np.mean, sample_size=4_000, seed=0
+    )
+    exact = stats.norm(x.mean() / 2, (1.5 / 40) ** 0.5).sf(x.mean())
+    assert found.observed == pytest.approx(x.mean())
+    assert abs(found.p_value - exact) < 4 * found.standard_error
+    assert found.standard_error == pytest.approx(
+        (exact * (1 - exact) / 4_000) ** 0.5, rel=0.1
+    )
+
+
+def test_a_misfit_shows():
+    model, x = et.models.normal_normal(dtype=tf.float64), np.linspace(-30, 30, 20)
+    found = posterior_predictive(model, model.posterior, x, np.std, seed=0)
+    assert found.p_value < 0.01
+    with pytest.raises(ValueError, match="one number"):
+        posterior_predictive(model, model.posterior, x, lambda t: t, seed=0)
+
+
+def test_a_paired_comparison_is_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    a = rng.normal(-80, 10, 50)
+    b = a - rng.normal(0.3, 0.5, 50)
+    found, known = compare(a, b), stats.ttest_rel(a, b)
+    assert found.difference / found.standard_error == pytest.approx(known.statistic)
+    assert found.decided and found.unpaired_error > 10 * found.standard_error
+    assert compare(b, a).difference == -found.difference
+
+
+@pytest.mark.parametrize(
+    "pair", [([1.0], [2.0]), ([1, 2], [1, 2, 3]), ([1, np.nan], [1, 2])]
+)
+def test_wrong_comparisons(pair):
+    with pytest.raises(ValueError, match="one shape"):
+        compare(*pair)
