@@ -5,6 +5,7 @@ score-function gradient, and `optimism` is what the exact posterior gets wrong.
 Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
 its model, `relax` its inference by local prediction errors, `local_gradients` and
 `local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
+`differential_expression` reports the genes in which two groups of cells differ.
 `posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
 """
 
@@ -16,6 +17,7 @@ from elbo_tfp.applications.control import (
     policy_gradient,
     sampled_elbo,
 )
+from elbo_tfp.applications.expression import Expression, differential_expression
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
 from elbo_tfp.applications.predictive_coding import (
@@ -28,6 +30,7 @@ from elbo_tfp.applications.predictive_coding import (
 from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
+    "Expression",
     "FreeEnergy",
     "Hierarchy",
     "LocalGradients",
@@ -35,6 +38,7 @@ __all__ = [
     "PartSummary",
     "Relaxation",
     "SampledElbo",
+    "differential_expression",
     "free_energy",
     "hierarchy",
     "laplace",

@@ -11,6 +11,7 @@ book. `vae` and its kin put a network between prior and likelihood; the likeliho
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.models.cells import CellModel, CountVAE, count_vae
 from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
 from elbo_tfp.models.latent import LatentVariableModel, from_joint
@@ -21,6 +22,10 @@ from elbo_tfp.models.likelihoods import (
     binomial,
     discretized_logistic,
     gaussian,
+    log_normal_counts,
+    negative_binomial,
+    poisson,
+    zero_inflated_negative_binomial,
 )
 from elbo_tfp.models.missing import observed
 from elbo_tfp.models.target import LogJoint
@@ -35,7 +40,9 @@ from elbo_tfp.models.vae import VAE, convolutional_vae, linear_vae, vae
 __all__ = [
     "VAE",
     "BetaBinomial",
+    "CellModel",
     "ConditionalModel",
+    "CountVAE",
     "DiscretizedLogistic",
     "LatentVariableModel",
     "Likelihood",
@@ -46,14 +53,19 @@ __all__ = [
     "beta_binomial",
     "binomial",
     "convolutional_vae",
+    "count_vae",
     "discretized_logistic",
     "from_joint",
     "gamma_poisson",
     "gaussian",
     "linear_gaussian",
     "linear_vae",
+    "log_normal_counts",
+    "negative_binomial",
     "normal_normal",
     "observed",
+    "poisson",
     "probabilistic_pca",
     "vae",
+    "zero_inflated_negative_binomial",
 ]
