@@ -24,9 +24,11 @@ CONTRACT = {
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
     "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save",
-    "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots",
+    "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots "
+    "pbmc simulated_cells read_h5ad sparse_rows",
     "elbo_tfp.show.plots": "use_style density images",
     "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
+    "elbo_tfp.models.cells": "CellModel CountVAE count_vae",
     "elbo_tfp.models.control": "MarkovDecisionProcess TrajectoryPosterior",
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "

@@ -8,6 +8,7 @@ its model, `relax` its inference by local prediction errors, `local_gradients` a
 `impute` fills in what is missing, with its uncertainty. Continual learning is prior
 replacement: `carry_over` makes today's q tomorrow's prior, `coreset` keeps a few data,
 `multi_head` a head for each task; `regress` and `restrict` are the exact case.
+`differential_expression` reports the genes in which two groups of cells differ.
 `posterior_summary` says what q believes about each part of z, with Monte Carlo errors,
 and `to_arviz` hands its draws on; `posterior_predictive` asks whether the model makes
 data like these, `compare` which of two models does it better.
@@ -28,6 +29,7 @@ from elbo_tfp.applications.control import (
     sampled_elbo,
 )
 from elbo_tfp.applications.export import to_arviz
+from elbo_tfp.applications.expression import Expression, differential_expression
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.freezing import freeze
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
@@ -50,6 +52,7 @@ from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 
 __all__ = [
     "Comparison",
+    "Expression",
     "FreeEnergy",
     "Hierarchy",
     "Imputation",
@@ -62,6 +65,7 @@ __all__ = [
     "carry_over",
     "compare",
     "coreset",
+    "differential_expression",
     "free_energy",
     "freeze",
     "hierarchy",

@@ -11,15 +11,30 @@ from typing import NamedTuple
 
 import numpy as np
 
+from elbo_tfp.data.cells import (
+    Cells,
+    SimulatedCells,
+    pbmc,
+    read_h5ad,
+    simulated_cells,
+    sparse_rows,
+)
+
 __all__ = [
+    "Cells",
     "EightSchools",
     "Series",
+    "SimulatedCells",
     "Split",
     "digits",
     "eight_schools",
     "iris",
     "mnist",
     "nile",
+    "pbmc",
+    "read_h5ad",
+    "simulated_cells",
+    "sparse_rows",
     "sunspots",
     "two_humps",
 ]

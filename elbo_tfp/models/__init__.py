@@ -13,6 +13,7 @@ inference about trajectories. `StateSpaceModel` has a path of states for a laten
 """
 
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.models.cells import CellModel, CountVAE, count_vae
 from elbo_tfp.models.conditional import ConditionalModel
 from elbo_tfp.models.conditional_vae import conditional_vae
 from elbo_tfp.models.control import MarkovDecisionProcess, TrajectoryPosterior
@@ -25,6 +26,10 @@ from elbo_tfp.models.likelihoods import (
     binomial,
     discretized_logistic,
     gaussian,
+    log_normal_counts,
+    negative_binomial,
+    poisson,
+    zero_inflated_negative_binomial,
 )
 from elbo_tfp.models.missing import observed
 from elbo_tfp.models.state_space import StateSpaceModel
@@ -40,7 +45,9 @@ from elbo_tfp.models.vae import VAE, convolutional_vae, linear_vae, vae
 __all__ = [
     "VAE",
     "BetaBinomial",
+    "CellModel",
     "ConditionalModel",
+    "CountVAE",
     "DiscretizedLogistic",
     "LatentVariableModel",
     "Likelihood",
@@ -53,6 +60,7 @@ __all__ = [
     "binomial",
     "conditional_vae",
     "convolutional_vae",
+    "count_vae",
     "deep_markov",
     "discretized_logistic",
     "from_joint",
@@ -60,8 +68,12 @@ __all__ = [
     "gaussian",
     "linear_gaussian",
     "linear_vae",
+    "log_normal_counts",
+    "negative_binomial",
     "normal_normal",
     "observed",
+    "poisson",
     "probabilistic_pca",
     "vae",
+    "zero_inflated_negative_binomial",
 ]

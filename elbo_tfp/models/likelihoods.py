@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from elbo_tfp.distributions import counts
+from elbo_tfp.distributions import counts, genes
 from elbo_tfp.families.base import positive
 from elbo_tfp.ground.checks import number
 
@@ -174,6 +174,62 @@ def discretized_logistic(event_shape, num_values: int) -> Likelihood:
     return Likelihood(
         build,
         *(2, _shape(event_shape), counts.is_count(top), float(top), _counts_up_to(top)),
+    )
+
+
+def poisson(event_shape) -> Likelihood:
+    """Counts without an upper end; parameters are log means.
+
+    Args:
+        event_shape: shape of one datum, an int or a tuple.
+    """
+    return _unbounded(lambda log_mean: genes.Poisson(tf.exp(log_mean)), 1, event_shape)
+
+
+def negative_binomial(event_shape) -> Likelihood:
+    """Counts of variance mean + dispersion mean^2; log means and raw dispersions.
+
+    Args:
+        event_shape: shape of one datum, an int or a tuple.
+    """
+
+    def build(log_mean, raw):
+        return genes.NegativeBinomial(tf.exp(log_mean), positive(raw))
+
+    return _unbounded(build, 2, event_shape)
+
+
+def zero_inflated_negative_binomial(event_shape) -> Likelihood:
+    """As `negative_binomial`, with further zeros; the third head is their logit.
+
+    Args:
+        event_shape: shape of one datum, an int or a tuple.
+    """
+
+    def build(log_mean, raw, zero_logits):
+        mean, dispersion = tf.exp(log_mean), positive(raw)
+        return genes.ZeroInflatedNegativeBinomial(mean, dispersion, zero_logits)
+
+    return _unbounded(build, 3, event_shape)
+
+
+def log_normal_counts(event_shape) -> Likelihood:
+    """A Gaussian on log(1 + x) as a mass on counts; log means and raw scales.
+
+    Args:
+        event_shape: shape of one datum, an int or a tuple.
+    """
+
+    def build(log_mean, raw):
+        return genes.LogNormalCounts(tf.exp(log_mean), positive(raw))
+
+    return _unbounded(build, 2, event_shape)
+
+
+def _unbounded(build, num_heads, event_shape) -> Likelihood:
+    support = counts.is_count(2.0**24)  # beyond it float32 has gaps
+    return Likelihood(
+        build, num_heads, _shape(event_shape), support, values="whole numbers from 0"
     )
 
 

@@ -1,0 +1,102 @@
+"""Count distributions without an upper end, against SciPy and by their sums."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import special, stats
+
+from elbo_tfp.distributions import genes
+
+GRID = 10.0 ** np.arange(-6, 7)
+MEAN, DISPERSION = (a.reshape(-1, 1) for a in np.meshgrid(GRID, GRID, indexing="ij"))
+X = np.array([0, 1, 2, 3, 7, 8, 20, 100, 1e3, 1e5, 1e6])
+
+
+def by_gammas(x, mean, dispersion):
+    r = 1 / dispersion
+    gammas = special.gammaln(x + r) - special.gammaln(x + 1) - special.gammaln(r)
+    odds = special.xlogy(x, 1 + 1 / (mean * dispersion))
+    return gammas - r * np.log1p(mean * dispersion) - odds
+
+
+def test_negative_binomial_is_scipys_over_twelve_decades():
+    found = genes.NegativeBinomial(tf.constant(MEAN), tf.constant(DISPERSION)).log_prob(
+        tf.constant(X)
+    )
+    wanted, r = by_gammas(X, MEAN, DISPERSION), 1 / DISPERSION
+    # the oracle's own rounding: log-gammas of up to 3e7 cancel in it
+    rounding = 8 * 2.0**-52 * np.abs(special.gammaln(X + r))
+    assert np.all(np.abs(found - wanted) <= 1e-9 * np.maximum(1, -wanted) + rounding)
+    p = r / (r + MEAN)
+    mass = stats.nbinom.pmf(X, r, p)
+    # where 1 - p keeps its digits
+    good = (mass > 1e-300) & (1 - p > 1e-4)
+    assert good.sum() > 500
+    np.testing.assert_allclose(found.numpy()[good], np.log(mass[good]), 1e-9, 1e-9)
+
+
+def test_poisson_is_scipys_over_twelve_decades():
+    found = genes.Poisson(tf.constant(GRID[:, None])).log_prob(tf.constant(X))
+    np.testing.assert_allclose(
+        found, stats.poisson.logpmf(X, GRID[:, None]), 1e-9, 1e-9
+    )
+
+
+def test_inflation_mixes_in_a_zero():
+    logits = tf.constant(-0.7, tf.float64)
+    m, a = tf.constant(3.0, tf.float64), tf.constant(0.4, tf.float64)
+    x, zero = np.arange(30.0), 1 / (1 + np.exp(0.7))
+    mass = zero * (x == 0) + (1 - zero) * np.exp(by_gammas(x, 3.0, 0.4))
+    found = genes.ZeroInflatedNegativeBinomial(m, a, logits).log_prob(x)
+    np.testing.assert_allclose(found, np.log(mass), 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_gradients_are_finite(dtype):
+    m, a = tf.cast(MEAN, dtype), tf.cast(DISPERSION, dtype)
+
+    @tf.function(jit_compile=True)
+    def gradient(m, a):
+        with tf.GradientTape() as tape:
+            tape.watch([m, a])
+            p = genes.ZeroInflatedNegativeBinomial(m, a, 0 * m - 1).log_prob(X)
+            p += genes.Poisson(m).log_prob(X)
+        return tape.gradient(p, [m, a])
+
+    assert all(np.isfinite(g).all() for g in gradient(m, a))
+
+
+def every():
+    one = tf.ones([], tf.float64)
+    return [
+        genes.Poisson(4.2 * one),
+        genes.NegativeBinomial(4.2 * one, 0.7),
+        genes.ZeroInflatedNegativeBinomial(4.2 * one, 0.7, -1.0),
+        genes.LogNormalCounts(4.2 * one, 0.5),
+    ]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_masses_sum_to_one_and_other_numbers_have_none(which):
+    d = every()[which]
+    total = np.exp(d.log_prob(tf.range(3_000, dtype=tf.float64))).sum()
+    assert abs(total - 1) < 1e-9
+    assert np.all(np.isneginf(d.log_prob(tf.constant([-1, 0.5, np.inf], tf.float64))))
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_compiled_draws_have_these_masses(which):
+    d, n = every()[which], 20_000
+    x = tf.function(lambda: d.sample(n, seed=[0, 1]), jit_compile=True)().numpy()
+    k = np.arange(4.0)
+    mass, share = np.exp(d.log_prob(k)), np.mean(x[:, None] == k, 0)
+    assert np.all(np.abs(share - mass) < 4.5 * np.sqrt(mass * (1 - mass) / n))
+    if which < 3:
+        assert abs(x.mean() - d.mean()) < 4.5 * d.stddev() / n**0.5
+
+
+def test_large_poisson_draws():
+    x = genes.Poisson(tf.constant([9.9, 10.0, 1e5], tf.float64)).sample(20_000, seed=3)
+    m = np.array([9.9, 10.0, 1e5])
+    assert np.all(np.abs(np.mean(x, 0) - m) < 4.5 * np.sqrt(m / 20_000))
+    assert np.all(np.abs(np.var(x, 0) / m - 1) < 0.06)

@@ -1,0 +1,83 @@
+"""A VAE of counts: library sizes, batches, and the tables that it refuses."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+import elbo_tfp as et
+from elbo_tfp import models
+
+X = np.array([[3, 0, 2], [1, 5, 0], [0, 1, 7], [2, 2, 2]], "float32")
+BATCH = np.array([0, 1, 1, 0], "int32")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return models.count_vae(
+        3, 2, num_batches=2, hidden=(4,), dispersion="gene_batch", seed=0
+    )
+
+
+def test_the_likelihood_is_scipys_at_library_and_batch(pair):
+    raw = pair.model._raw
+    raw.assign([[0.0, 1.0, -1.0], [2.0, 0.5, 0.0]])
+    library, z = (
+        np.array([5, 50, 2, 9], "float32"),
+        tf.random.stateless_normal([4, 2], [0, 1]),
+    )
+    data = {"x": X, "batch": BATCH, "library": library}
+    found = pair.model.log_joint(data).likelihood(z[tf.newaxis]).log_prob(X)
+    mean = library[:, None] * pair.model.shares(z, BATCH).numpy()
+    r = 1 / np.log1p(np.exp(raw.numpy() + np.log(np.e - 1)))[BATCH]
+    wanted = stats.nbinom.logpmf(X, r, r / (r + mean)).sum(-1)
+    np.testing.assert_allclose(found[0], wanted, 1e-4)
+
+
+def test_shares_sum_to_one_and_know_the_batch(pair):
+    z = tf.ones([4, 2])
+    one, two = (pair.model.shares(z, b).numpy() for b in (0, 1))
+    np.testing.assert_allclose(one.sum(-1), 1, 1e-5)
+    assert np.abs(one - two).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    ["poisson", "zero_inflated_negative_binomial", "log_normal_counts"],
+)
+def test_each_likelihood_gives_a_bound(likelihood):
+    model, encoder = models.count_vae(3, 2, likelihood=likelihood, hidden=(4,), seed=0)
+    d = et.draw(model.log_joint(X), encoder(X), 3, seed=0)
+    assert d.log_weights.shape == [3, 4] and np.isfinite(d.log_weights).all()
+    # the library is the sum of counts, unless it is given
+    again = et.draw(
+        model.log_joint({"x": X, "library": X.sum(1)}), encoder(X), 3, seed=0
+    )
+    np.testing.assert_allclose(d.log_weights, again.log_weights, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"x": -X, "batch": BATCH}, "negative"),
+        ({"x": X / 4, "batch": BATCH}, "are fractions"),
+        ({"x": X / X.sum(1, keepdims=True) * 1e4, "batch": BATCH}, "normalised"),
+        (
+            {"x": np.log1p(X / X.sum(1, keepdims=True) * 1e4), "batch": BATCH},
+            "sum to 10000: these are normalised logs",
+        ),
+        ({"x": X * [[0], [1], [1], [1]], "batch": BATCH}, "none in cell 0"),
+        ({"x": X, "batch": BATCH + 1}, "unknown batch"),
+        ({"x": X}, "batch"),
+        ({"x": X, "batch": BATCH, "library": 0 * X[:, 0]}, "positive library"),
+    ],
+)
+def test_what_is_no_table_of_counts_is_refused(pair, data, words):
+    data = {k: v.astype("float32") if k == "x" else v for k, v in data.items()}
+    with pytest.raises(ValueError, match=words):
+        pair.model.log_joint(data)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="poisson"):
+        models.count_vae(3, 2, likelihood="gauss", seed=0)
