@@ -22,6 +22,7 @@ from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
+from elbo_tfp.show.interactive.zeros import count_zeros
 
 __all__ = [
     "Axis",
@@ -31,6 +32,7 @@ __all__ = [
     "Mark",
     "Slider",
     "SliderFigure",
+    "count_zeros",
     "food_size",
     "gaussian_elbo",
     "noise_and_units",
