@@ -27,6 +27,7 @@ from elbo_tfp.show.interactive.river import drifting_level
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
 from elbo_tfp.show.interactive.windows import window_and_noise
+from elbo_tfp.show.interactive.zeros import count_zeros
 
 __all__ = [
     "Axis",
@@ -37,6 +38,7 @@ __all__ = [
     "Slider",
     "SliderFigure",
     "drifting_level",
+    "count_zeros",
     "food_size",
     "forgetting",
     "gaussian_elbo",
