@@ -29,7 +29,7 @@ CONTRACT = {
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
-    "local_objective relax",
+    "local_objective relax Imputation impute",
     "elbo_tfp.show.interactive": "GridFigure",
 }
 ROOMS = ["elbo_tfp"] + [

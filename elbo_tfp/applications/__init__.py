@@ -5,6 +5,7 @@ score-function gradient, and `optimism` is what the exact posterior gets wrong.
 Predictive coding, a theory of the cortex, is gradient ascent on an ELBO: `hierarchy` is
 its model, `relax` its inference by local prediction errors, `local_gradients` and
 `local_objective` its learning; `free_energy` and `laplace` say what it leaves out.
+`impute` fills in what is missing, with its uncertainty.
 `posterior_summary` says what q believes about each part of z, with Monte Carlo errors.
 """
 
@@ -18,6 +19,7 @@ from elbo_tfp.applications.control import (
 )
 from elbo_tfp.applications.free_energy import FreeEnergy, free_energy, laplace
 from elbo_tfp.applications.hierarchy import Hierarchy, hierarchy
+from elbo_tfp.applications.imputation import Imputation, impute
 from elbo_tfp.applications.predictive_coding import (
     LocalGradients,
     Relaxation,
@@ -30,6 +32,7 @@ from elbo_tfp.applications.summaries import PartSummary, posterior_summary
 __all__ = [
     "FreeEnergy",
     "Hierarchy",
+    "Imputation",
     "LocalGradients",
     "Optimism",
     "PartSummary",
@@ -37,6 +40,7 @@ __all__ = [
     "SampledElbo",
     "free_energy",
     "hierarchy",
+    "impute",
     "laplace",
     "local_gradients",
     "local_objective",
