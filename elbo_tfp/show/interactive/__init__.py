@@ -20,6 +20,7 @@ from elbo_tfp.show.interactive.food import food_size
 from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
+from elbo_tfp.show.interactive.missing import lost_above
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
 
@@ -33,6 +34,7 @@ __all__ = [
     "SliderFigure",
     "food_size",
     "gaussian_elbo",
+    "lost_above",
     "noise_and_units",
     "tug_of_war",
     "two_humps",
