@@ -66,7 +66,7 @@ def impute(model, encoder, data, *, sample_size=1_000, num_draws=200, seed):
 
     def program(seed, data):
         q = encoder if hasattr(encoder, "sample") else encoder(data)
-        return _imputed(model, q, data, sample_size, num_draws, split_seed(seed, 3))
+        return weighted(model, q, data, sample_size, num_draws, split_seed(seed, 3))
 
     seed = split_seed(seed, 1)[0]
     found = Imputation(*compiled(program, seed, data)(seed, data))
@@ -80,7 +80,8 @@ def impute(model, encoder, data, *, sample_size=1_000, num_draws=200, seed):
     return found
 
 
-def _imputed(model, q, data, sample_size, num_draws, seeds):
+def weighted(model, q, data, sample_size, num_draws, seeds):
+    """The fields of an `Imputation`, as a tuple; arguments as of `impute`."""
     drawn = draw(model.log_joint(data), q, sample_size, seed=seeds[0])
     # w_k = p(x_o, z_k) / q(z_k | x_o), divided by their sum: [S, B]
     weights = tf.nn.softmax(drawn.log_weights, 0)
@@ -95,7 +96,8 @@ def _imputed(model, q, data, sample_size, num_draws, seeds):
     variance = tf.reduce_sum(w * (variances + tf.square(means - mean)), 0)
     # delta method for a ratio: sum of w_k^2 (m_k - mean)^2
     error = tf.sqrt(tf.reduce_sum(tf.square(w * (means - mean)), 0))
-    draws = _resampled(complete.sample(seed=seeds[1]), weights, num_draws, seeds[2])
+    chosen = _resampled(drawn.z, weights, num_draws, seeds[1])
+    draws = model.complete.likelihood_at(data, chosen).sample(seed=seeds[2])
     x, mask = data["x"], data["mask"]
     zero = tf.zeros_like(mean)
     return (
@@ -107,17 +109,21 @@ def _imputed(model, q, data, sample_size, num_draws, seeds):
     )
 
 
-def _resampled(values, weights, num_draws, seed):
-    """Rows of `values`, `[S, B]` + event, one from each of `num_draws` equal strata."""
+def _resampled(z, weights, num_draws, seed):
+    """Latents `[num_draws, B]` + event, one from each of as many equal strata."""
     weights = tf.transpose(weights)
     size, count = weights.shape
     jitter = tf.random.stateless_uniform([size, num_draws], seed, dtype=weights.dtype)
     levels = (tf.range(num_draws, dtype=weights.dtype) + jitter) / num_draws
     chosen = tf.searchsorted(tf.cumsum(weights, 1), levels)
     chosen = tf.minimum(chosen, count - 1)  # the sum may end below 1 by rounding
-    order = [1, 0, *range(2, values.shape.rank)]
-    found = tf.gather(tf.transpose(values, order), chosen, batch_dims=1)
-    return tf.transpose(found, order)
+
+    def rows(part):
+        order = [1, 0, *range(2, part.shape.rank)]
+        found = tf.gather(tf.transpose(part, order), chosen, batch_dims=1)
+        return tf.transpose(found, order)
+
+    return tf.nest.map_structure(rows, z)
 
 
 def _check_model(model):
