@@ -33,8 +33,11 @@ CONTRACT = {
     "elbo_tfp.applications": "PartSummary posterior_summary Optimism SampledElbo "
     "optimism policy_family policy_gradient sampled_elbo FreeEnergy Hierarchy "
     "LocalGradients Relaxation free_energy hierarchy laplace local_gradients "
-    "local_objective relax Imputation impute",
-    "elbo_tfp.show.interactive": "GridFigure",
+    "local_objective relax Imputation impute carry_over coreset freeze multi_head "
+    "regress restrict split_tasks to_arviz Comparison PredictiveCheck compare "
+    "posterior_predictive",
+    "elbo_tfp.show.interactive": "GridFigure window_and_noise",
+    "elbo_tfp.audit": "Audit FAULTS Finding audit judge",
 }
 ROOMS = ["elbo_tfp"] + [
     f"elbo_tfp.{room.name}"

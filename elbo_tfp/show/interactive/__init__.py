@@ -23,6 +23,7 @@ from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
 from elbo_tfp.show.interactive.missing import lost_above
+from elbo_tfp.show.interactive.river import drifting_level
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
 from elbo_tfp.show.interactive.windows import window_and_noise
