@@ -9,15 +9,25 @@ of `families` are TFP's but for the draw, which is the same eagerly and compiled
 
 from elbo_tfp.distributions.base import Unwrapped, unwrap
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
+from elbo_tfp.distributions.genes import (
+    LogNormalCounts,
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+)
 from elbo_tfp.distributions.markov import MarkovGaussian
 from elbo_tfp.distributions.trajectories import Optimality, Trajectories
 
 __all__ = [
     "BetaBinomial",
     "DiscretizedLogistic",
+    "LogNormalCounts",
     "MarkovGaussian",
+    "NegativeBinomial",
     "Optimality",
+    "Poisson",
     "Trajectories",
     "Unwrapped",
+    "ZeroInflatedNegativeBinomial",
     "unwrap",
 ]
