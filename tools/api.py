@@ -16,6 +16,7 @@ ROOMS = (
     "distributions",
     "targets",
     "draws",
+    "filtering",
     "models",
     "families",
     "bounds",
