@@ -47,6 +47,8 @@ class Room(NamedTuple):
     """Public names, in the order of ``__all__``, without parts that have a page."""
     classes: dict[str, list[str]]
     """Classes of the room's source and their own documented members."""
+    constants: dict[str, str]
+    """Constants of the room's source and the string below each."""
 
 
 def _source(package: Path, room: str) -> Path | None:
@@ -91,6 +93,18 @@ def _classes(files: list[Path]) -> dict[str, list[str]]:
     return {node.name: _members(node) for node in classes}
 
 
+def _constants(files: list[Path]) -> dict[str, str]:
+    found = {}
+    for path in files:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for here, following in zip(body, [*body[1:], None], strict=True):
+            said = isinstance(following, ast.Expr) and following.value
+            if isinstance(here, ast.Assign) and isinstance(said, ast.Constant):
+                names = [t.id for t in here.targets if isinstance(t, ast.Name)]
+                found |= {name: " ".join(said.value.split()) for name in names}
+    return found
+
+
 def rooms(root: Path = ROOT) -> list[Room]:
     """The rooms that exist, in the order of the house."""
     package, found = root / "elbo_tfp", []
@@ -109,6 +123,7 @@ def rooms(root: Path = ROOT) -> list[Room]:
                 docstring.split("\n", 1)[0],
                 [n for n in _public_names(tree) if f"{name}.{n}" not in ROOMS],
                 _classes(files),
+                _constants(files),
             )
         )
     return found
@@ -121,7 +136,8 @@ def _entry(room: Room, name: str) -> str:
         option = f"   :members: {members}\n" if members else ""
         return f".. autoclass:: {target}\n{option}"
     if name.isupper():
-        return f".. autodata:: {target}\n"
+        # autodoc would show the docstring of the constant's type
+        return f".. py:data:: {target}\n\n   {room.constants.get(name, '')}\n"
     return f".. autofunction:: {target}\n"
 
 

@@ -253,13 +253,18 @@ def test_comparison_is_exact_for_text_and_blind_for_pictures():
 def test_api_pages_follow_all_and_tell_classes_from_functions(tmp_path):
     room = tmp_path / "elbo_tfp" / "bounds"
     room.mkdir(parents=True)
-    (room / "__init__.py").write_text('"""Which number?"""\n__all__ = ["B", "elbo"]\n')
+    (room / "__init__.py").write_text(
+        '"""Which number?"""\n__all__ = ["B", "elbo", "ALL"]\n'
+    )
     (room / "elbo.py").write_text(
         "class B(C):\n    x: int\n    'X.'\n    y: int\n\ndef elbo(): pass\n"
+        "ALL = {}\n'All\n of them.'\n"
     )
     (found,) = api.rooms(tmp_path)
-    assert found == ("bounds", "Which number?", ["B", "elbo"], {"B": ["x"]})
+    names, said = ["B", "elbo", "ALL"], {"ALL": "All of them."}
+    assert found == ("bounds", "Which number?", names, {"B": ["x"]}, said)
     page = api.page(found)
+    assert "py:data:: elbo_tfp.bounds.ALL\n\n   All of them.\n" in page
     assert ":members: x\n" in page
     assert page.index("autoclass:: elbo_tfp.bounds.B") < page.index(
         "autofunction:: elbo_tfp.bounds.elbo"
