@@ -258,7 +258,7 @@ def test_api_pages_follow_all_and_tell_classes_from_functions(tmp_path):
     )
     (room / "elbo.py").write_text(
         "class B(C):\n    x: int\n    'X.'\n    y: int\n\ndef elbo(): pass\n"
-        "ALL = {}\n'All\n of them.'\n"
+        "ALL = {}\n'All of them.'\n"
     )
     (found,) = api.rooms(tmp_path)
     names, said = ["B", "elbo", "ALL"], {"ALL": "All of them."}
