@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_probability as tfp
 
-from elbo_tfp.show import plots
+from elbo_tfp.show import interactive, plots
 from elbo_tfp.show.interactive import (
     Axis,
     Band,
@@ -311,3 +311,10 @@ def test_the_room_imports_nothing_else_of_the_package():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("elbo_tfp"):
                 assert node.module.startswith("elbo_tfp.show.interactive"), path
+
+
+def test_numbers_without_a_unit_show_none():
+    plain = interactive.count_zeros()
+    assert "nats" not in plain.html.split('class="readout"')[1].split("</p>")[0]
+    nats = interactive.two_humps().html.split('class="readout"')[1]
+    assert "</b> nats</span>" in nats

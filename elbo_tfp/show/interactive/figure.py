@@ -87,7 +87,7 @@ class SliderFigure:
     Args:
         sliders: what the reader moves.
         quantities: name -> formula; each may use those before it.
-        readout: label -> name of a quantity, a constant or a slider, shown in nats.
+        readout: label -> name of a quantity, a constant or a slider.
         alt: what one sees, for those who do not see it.
         constants: name -> number.
         curves: lines over `x_axis` and `y_axis`.
@@ -96,6 +96,7 @@ class SliderFigure:
         ruler: a horizontal axis below, in nats; None for none.
         bands: bars on the ruler.
         marks: upright lines on the ruler.
+        unit: of the readout's numbers; empty if they have none.
 
     Raises:
         ValueError: if a formula is no arithmetic or uses an unknown name, the readout
@@ -116,9 +117,11 @@ class SliderFigure:
         ruler=None,
         bands=(),
         marks=(),
+        unit="nats",
     ):
         self.sliders, self.quantities = _floats(sliders), dict(quantities)
         self.readout, self.alt = dict(readout), alt
+        self.suffix = f" {unit}" if unit else ""
         self.constants = {k: float(v) for k, v in (constants or {}).items()}
         self.x_axis, self.y_axis, self.ruler = _floats([x_axis, y_axis, ruler])
         self.curves, self.bands, self.marks = tuple(curves), tuple(bands), tuple(marks)
@@ -165,7 +168,8 @@ class SliderFigure:
         )
 
     def _description(self) -> str:
-        return json.dumps(vars(self), sort_keys=True)
+        told = {k: v for k, v in vars(self).items() if (k, v) != ("suffix", " nats")}
+        return json.dumps(told, sort_keys=True)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         found = self.values()

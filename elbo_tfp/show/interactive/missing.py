@@ -55,6 +55,7 @@ def lost_above(threshold=0.5, *, above=0.8, below=0.2) -> SliderFigure:
             Mark("true mean", "truth", "blue"),
             Mark("mean of the observed", "mean", "orange", "5 4"),
         ],
+        unit="",
         readout={
             "share missing": "lost",
             "mean of the observed": "mean",

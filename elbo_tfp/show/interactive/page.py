@@ -57,8 +57,8 @@ def _slider(figure, slider) -> str:
 
 def _readout(figure, values) -> str:
     shown = "".join(
-        f'<span>{escape(label)} = <b data-value="{name}">{number(values[name])}</b> '
-        "nats</span>"
+        f'<span>{escape(label)} = <b data-value="{name}">{number(values[name])}</b>'
+        f"{escape(figure.suffix)}</span>"
         for label, name in figure.readout.items()
     )
     return f'<p class="readout" aria-live="polite">{shown}</p>'

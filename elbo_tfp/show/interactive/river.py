@@ -48,15 +48,16 @@ def drifting_level(log_ratio=-1.0) -> SliderFigure:
         y_axis=Axis(0.0, 6.0, "density"),
         ruler=Axis(0.0, 0.4, "nats lost per year"),
         marks=[
-            Mark("gap per year", "gap", "orange", "5 4"),
+            Mark("gap per year, nats", "gap", "orange", "5 4"),
             Mark("never more", "most", "purple", "2 3"),
         ],
+        unit="",
         readout={
             "exact deviation": "exact",
             "mean field's": "field",
             "too certain by the factor": "ratio",
             "correlation of neighbours": "memory",
-            "gap per year": "gap",
+            "gap per year, nats": "gap",
         },
         alt=(
             "Two bell curves around zero: the exact posterior of one year's level and "

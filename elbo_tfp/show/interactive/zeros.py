@@ -40,6 +40,7 @@ def count_zeros(log_dispersion=-0.5, *, inflation=0.2) -> SliderFigure:
         ],
         x_axis=Axis(0.0, 5.0, "mean before zeros are added"),
         y_axis=Axis(0.0, 1.0, "share of zeros"),
+        unit="",
         readout={
             "zeros, Poisson, mean 1": "poisson",
             "negative binomial": "binomial",
