@@ -5,7 +5,6 @@
 The dense table would be 0.8 GB in float32; `data.sparse_rows` makes blocks of it.
 "Above the start" is the peak of the process less what it held when the sparse table
 was ready. The time includes tracing and compiling.
-No result is stored: a first run was cut off after 120 s on two busy cores.
 """
 
 from __future__ import annotations
