@@ -1,33 +1,15 @@
 """The numbers of chapter 13's figure against SciPy, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
 from elbo_tfp.show.interactive import two_answers
+from tests.show.movable import in_javascript, in_python
 
 POSITIONS = [
     {"d": d, "w": w} for d, w in [(1.5, 0.5), (0, 0.3), (2, 0.05), (0.85, 0.9)]
 ]
-
-
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
 
 
 def expected(d, w, log_q):
@@ -42,7 +24,7 @@ def expected(d, w, log_q):
 
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_those_of_quadrature(run):
-    for position, found in zip(POSITIONS, run(two_answers()), strict=True):
+    for position, found in zip(POSITIONS, run(two_answers(), POSITIONS), strict=True):
         d, w = position.values()
         truth = expected(d, w, lambda x, p: np.log(p) if p > 0 else 0.0)
         mean = expected(d, w, lambda x, p: x)

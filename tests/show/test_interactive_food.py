@@ -1,34 +1,16 @@
 """The numbers of chapter 18's figure against SciPy, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 from scipy import integrate, optimize, stats
 
 from elbo_tfp.show.interactive import food_size
+from tests.show.movable import in_javascript, in_python
 
 POSITIONS = [
     {"u": u, "mean": m, "scale": s}
     for u, m, s in [(2, 1.5, 0.3), (0, 0.4, 0.05), (6, 2.45, 0.2), (3.35, 4, 1)]
 ]
-
-
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
 
 
 def log_joint(u, v):
@@ -47,7 +29,7 @@ def exact(u, m, s):
 
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_those_of_quadrature(run):
-    for position, found in zip(POSITIONS, run(food_size()), strict=True):
+    for position, found in zip(POSITIONS, run(food_size(), POSITIONS), strict=True):
         u, m, s = position.values()
         evidence, elbo, mode = exact(u, m, s)
         assert found["log_evidence"] == pytest.approx(evidence, abs=1e-8)

@@ -1,9 +1,5 @@
 """The two tasks of chapter 16's movable figure against the package's exact answers."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +7,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.applications import regress, restrict
 from elbo_tfp.show.interactive import forgetting
+from tests.show.movable import in_javascript, in_python
 from tests.statistics import says
 
 tfd = tfp.distributions
@@ -20,24 +17,9 @@ POSITIONS = [
 ]
 
 
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
-
-
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_it_is_the_packages_regression(run):
-    for at, found in zip(POSITIONS, run(forgetting()), strict=True):
+    for at, found in zip(POSITIONS, run(forgetting(), POSITIONS), strict=True):
         rho, k, v = at["rho"], at["k"], at["v"]
         first = np.linalg.cholesky(10 * np.array([[1, rho], [rho, 1]])).T
         second = np.sqrt(k) * np.array([[1.0, 0.0]])

@@ -1,14 +1,11 @@
 """The gap of one Gaussian against two humps, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from elbo_tfp.show.interactive import two_humps
+from tests.show.movable import in_javascript, in_python
 
 POSITIONS = [
     {"m": m, "mean": u, "scale": s}
@@ -23,24 +20,9 @@ def gap(m, mean, scale):
     return np.sum(q.pdf(z) * (q.logpdf(z) - log_p)) * (z[1] - z[0])
 
 
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
-
-
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_gap_is_the_divergence_to_a_hundredth_of_a_nat(run):
-    for position, found in zip(POSITIONS, run(two_humps()), strict=True):
+    for position, found in zip(POSITIONS, run(two_humps(), POSITIONS), strict=True):
         assert found["gap"] == pytest.approx(gap(**position), abs=0.01)
 
 

@@ -1,34 +1,16 @@
 """The numbers of chapter 15's figure against SciPy, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
 from elbo_tfp.show.interactive import lost_above
+from tests.show.movable import in_javascript, in_python
 
 POSITIONS = [
     {"t": t, "above": a, "below": b}
     for t, a, b in [(0.5, 0.8, 0.2), (-2, 0.95, 0), (2, 0, 0.95), (1.3, 0.4, 0.4)]
 ]
-
-
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
 
 
 def moment(power, t, above, below):
@@ -44,7 +26,7 @@ def moment(power, t, above, below):
 
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_those_of_quadrature(run):
-    for position, found in zip(POSITIONS, run(lost_above()), strict=True):
+    for position, found in zip(POSITIONS, run(lost_above(), POSITIONS), strict=True):
         share, first, second = (moment(k, **position) for k in range(3))
         assert found["lost"] == pytest.approx(1 - share, abs=1e-10)
         assert found["mean"] == pytest.approx(first / share, abs=1e-10)

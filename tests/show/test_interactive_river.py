@@ -1,30 +1,12 @@
 """The numbers of chapter 14's figure against a long dense series, in both languages."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 
 from elbo_tfp.show.interactive import drifting_level
+from tests.show.movable import in_javascript, in_python
 
 POSITIONS = [{"u": u} for u in (-2.0, -1.0, 0.3, 1.0)]
-
-
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
 
 
 def precision(steps, r):
@@ -34,7 +16,9 @@ def precision(steps, r):
 
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_those_of_a_long_series(run):
-    for position, found in zip(POSITIONS, run(drifting_level()), strict=True):
+    for position, found in zip(
+        POSITIONS, run(drifting_level(), POSITIONS), strict=True
+    ):
         inner = precision(401, 10 ** position["u"])
         cov = np.linalg.inv(inner)
         deviation, memory = cov[200, 200] ** 0.5, cov[200, 201] / cov[200, 200]

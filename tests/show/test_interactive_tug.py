@@ -1,9 +1,5 @@
 """The tug of war's numbers against the package, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +7,7 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp.show.interactive import tug_of_war
+from tests.show.movable import in_javascript, in_python
 
 tfd = tfp.distributions
 POSITIONS = [
@@ -19,26 +16,11 @@ POSITIONS = [
 ]
 
 
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
-
-
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_the_packages(run):
     figure = tug_of_war(2.0, 0.5)
     model = et.models.normal_normal(noise_scale=0.5, dtype=tf.float64)
-    for position, found in zip(POSITIONS, run(figure), strict=True):
+    for position, found in zip(POSITIONS, run(figure, POSITIONS), strict=True):
         one = tf.constant(1.0, tf.float64)
         q = tfd.Normal(position["mean"] * one, position["scale"])
         # E_q of a quadratic by three nodes, exact

@@ -1,14 +1,11 @@
 """The units of a linear VAE against the package, in Python and in JavaScript."""
 
-import json
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 
 import elbo_tfp as et
 from elbo_tfp.show.interactive import noise_and_units
+from tests.show.movable import in_javascript, in_python
 
 IRIS = et.data.iris()
 LAM, AXES = np.linalg.eigh(np.cov(IRIS.T, bias=True))
@@ -16,21 +13,6 @@ POSITIONS = [
     {"log10_noise": n, "beta": b}
     for n, b in [(-2, 1), (-1, 1), (0, 1), (1, 8), (-1.5, 3.3), (-0.5, 0.1)]
 ]
-
-
-def in_python(figure):
-    return [figure.values(**p) for p in POSITIONS]
-
-
-def in_javascript(figure):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no node")
-    code = (
-        f"console.log(JSON.stringify({json.dumps(POSITIONS)}.map({figure.script()})))"
-    )
-    ran = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
 
 
 def elbo(noise, beta):
@@ -49,7 +31,9 @@ def elbo(noise, beta):
 
 @pytest.mark.parametrize("run", [in_python, in_javascript])
 def test_numbers_are_the_models(run):
-    for position, found in zip(POSITIONS, run(noise_and_units(LAM)), strict=True):
+    for position, found in zip(
+        POSITIONS, run(noise_and_units(LAM), POSITIONS), strict=True
+    ):
         noise = 10.0 ** position["log10_noise"]
         bound, rates = elbo(noise, position["beta"])
         assert found["elbo"] == pytest.approx(bound, abs=1e-9)
