@@ -143,6 +143,8 @@ def coreset(x, size, *, method="random", seed) -> np.ndarray:
             f"size {size} of {len(x) if x.ndim else 0} rows",
             "Keep all of a small task.",
         )
+    if not np.isfinite(x).all():
+        raise wrong("finite x", "NaN or infinity", "No row is near or far of those.")
     noise = tf.random.stateless_uniform([len(x)], as_seed(seed)).numpy()
     if method == "random":
         return np.argsort(noise, kind="stable")[:size]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.ground.checks import real, whole
+from elbo_tfp.ground.checks import real, whole, wrong
 from elbo_tfp.ground.seeds import as_seed, split_seed
 
 
@@ -53,6 +53,12 @@ def differential_expression(
     Source: Boyeau et al. (2019); Lopez et al. (2018).
     """
     real("delta", delta), real("error", error, "(0, 1)"), whole("num_pairs", num_pairs)
+    if not hasattr(model, "shares"):
+        raise wrong(
+            "the model of a count_vae",
+            type(model).__name__,
+            "It knows shares of genes.",
+        )
     logs = [
         np.log2(_shares(model, q, num_pairs, s))
         for q, s in zip((first, second), split_seed(seed), strict=True)

@@ -47,8 +47,17 @@ def restrict(posterior) -> tfd.MultivariateNormalTriL:
     Args:
         posterior: a Gaussian of event shape `[D]`.
 
+    Raises:
+        ValueError: for another event shape.
+
     Source: Bishop (2006), equations 10.10 to 10.15.
     """
+    if len(posterior.event_shape) != 1:
+        raise wrong(
+            "a Gaussian of event shape [D]",
+            f"event shape {posterior.event_shape}",
+            "One weight needs no restriction; wrap several in tfd.Independent.",
+        )
     # Var_q(w_d) = 1 / precision_dd
     precision = tf.linalg.inv(_covariance(posterior))
     scale = 1 / tf.sqrt(tf.linalg.diag_part(precision))

@@ -93,7 +93,8 @@ def simulated_cells(
         ValueError: if a size is not positive or `zero_inflation` no probability.
     """
     sizes = num, num_genes, num_types, num_batches
-    if min(sizes) < 1 or not 0 <= zero_inflation < 1 or dispersion < 0 or depth <= 0:
+    possible = 0 <= zero_inflation < 1 and dispersion >= 0 and depth > 0
+    if min(sizes) < 1 or not possible:
         raise ValueError(
             "expected positive sizes and depth, dispersion >= 0 and zero_inflation in "
             f"[0, 1); got {sizes}, {depth}, {dispersion}, {zero_inflation}."

@@ -247,3 +247,10 @@ def test_regression_errors():
     diagonal = tfd.Independent(tfd.Normal(np.zeros(2), 1.0), 1)
     one, other = (ap.regress(p, [[1.0, 2.0]], [1.0]) for p in (prior, diagonal))
     np.testing.assert_allclose(one.mean(), other.mean(), atol=1e-14)
+
+
+def test_rows_without_a_distance_and_scalars_are_named():
+    with pytest.raises(ValueError, match="finite x"):
+        ap.coreset(np.full([3, 2], np.nan), 2, method="k-centre", seed=0)
+    with pytest.raises(ValueError, match=r"event shape \[D\]"):
+        ap.restrict(tfp.distributions.Normal(0.0, 1.0))

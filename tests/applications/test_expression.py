@@ -1,9 +1,11 @@
 """Differential expression: the stated rate is the mean of what is reported."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+import elbo_tfp as et
 from elbo_tfp import applications
 
 tfd = tfp.distributions
@@ -44,3 +46,10 @@ def test_the_probability_is_that_of_pairs():
         Toy(), at(0.5, 0.3), at(0.0, 0.3), error=0.1, num_pairs=500, seed=1
     )
     assert not none.chosen.any()
+
+
+def test_a_model_without_shares_is_named():
+    plain = et.models.vae(4, 2, seed=0)
+    q = plain.encoder(np.zeros([3, 4], np.float32))
+    with pytest.raises(ValueError, match="count_vae"):
+        applications.differential_expression(plain.model, q, q, seed=0)

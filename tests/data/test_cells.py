@@ -68,3 +68,9 @@ def test_sparse_rows_stream_every_cell_once_in_blocks(monkeypatch):
 def test_sparse_tables_that_are_no_counts_are_refused(bad):
     with pytest.raises(ValueError, match="counts|empty"):
         data.sparse_rows(sparse.csr_matrix(bad))
+
+
+@pytest.mark.parametrize("bad", [{"dispersion": np.nan}, {"depth": np.nan}])
+def test_a_simulation_of_nan_is_named(bad):
+    with pytest.raises(ValueError, match="nan"):
+        data.simulated_cells(**bad)
