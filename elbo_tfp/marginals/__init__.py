@@ -11,6 +11,8 @@ never below that of the larger one, since
 `enumerate_discrete` sums finite latents, `linear_gaussian` and `conjugate` integrate
 Gaussian, Gamma and Beta ones, `kalman` and `forward` whole paths of a Markov chain.
 Each finds what it needs by evaluating the model itself, and one may follow another.
+A joint distribution with its data pinned serves as well, `joint.experimental_pin(x=x)`:
+the answer is then a target of what remains, for `draw`, whose `model` is the marginal.
 What `tfd.Masked` hides in the data is left out, exactly (`conjugate` refuses it).
 `Marginal` says what every kind of them must answer.
 """

@@ -17,10 +17,12 @@ from elbo_tfp.marginals.compound import Compound
 from elbo_tfp.marginals.gaussians import MULTIVARIATE
 from elbo_tfp.marginals.latents import named_parts, prior_given
 from elbo_tfp.marginals.linear import linear_gaussian
+from elbo_tfp.marginals.pinned import takes_pins
 
 tfd = tfp.distributions
 
 
+@takes_pins
 def conjugate(model, name=None) -> Marginal:
     """Integrates a latent z_2 whose prior is conjugate to the likelihood.
 
@@ -36,13 +38,15 @@ def conjugate(model, name=None) -> Marginal:
     shape of x is that of z_2 followed by the repetitions.
 
     Args:
-        model: a `LatentVariableModel`; a prior over several latents is a TFP joint
-            distribution in which nothing else depends on the named latent.
+        model: a `LatentVariableModel`, or a joint distribution with its data pinned; a
+            prior over several latents is a TFP joint distribution in which nothing else
+            depends on the named latent.
         name: the latent to integrate; None if there is only one.
 
     Returns:
-        A `Marginal` over the latents that remain. Its `conditional(z, x)` is the exact
-        p(z_2 | z_1, x), a distribution of the prior's kind.
+        A `Marginal` over the latents that remain; with a pin, its target. Its
+        `conditional(z, x)` is the exact p(z_2 | z_1, x), a distribution of the prior's
+        kind.
 
     Raises:
         ValueError: if prior and likelihood are no known pair (the message lists them),

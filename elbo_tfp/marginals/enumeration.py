@@ -12,12 +12,14 @@ from elbo_tfp.ground.checks import whole as whole_number
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.latents import moved, named_parts, prior_given
 from elbo_tfp.marginals.mixtures import OverStates, StateMixture
+from elbo_tfp.marginals.pinned import takes_pins
 from elbo_tfp.marginals.priors import part_distributions
 from elbo_tfp.marginals.supports import discrete_names, scalar_states, states_of
 
 tfd = tfp.distributions
 
 
+@takes_pins
 def enumerate_discrete(
     model, names=None, *, support=None, max_states=100_000
 ) -> Marginal:
@@ -29,8 +31,9 @@ def enumerate_discrete(
     class of every datum, say), is summed entry by entry: N K terms instead of K^N.
 
     Args:
-        model: a `LatentVariableModel`; a prior over several latents is a TFP joint
-            distribution, in any order (z may depend on k and k on z).
+        model: a `LatentVariableModel`, or a joint distribution with its data pinned; a
+            prior over several latents is a TFP joint distribution, in any order (z may
+            depend on k and k on z).
         names: the latents to sum out, one name or several; None means every latent of
             an integer or boolean type (or the only one there is).
         support: name -> array `[M]` + event of states, for distributions whose support
@@ -38,9 +41,9 @@ def enumerate_discrete(
         max_states: the largest number of combinations to enumerate.
 
     Returns:
-        A `Marginal` over the latents that remain. Its `conditional(z, x)` is p(k | z,
-        x), with `logits` `[S, B, M]`, or `[S, B, N, K]` entry by entry, `states`,
-        `sample` and `log_prob`.
+        A `Marginal` over the latents that remain; with a pin, its target. Its
+        `conditional(z, x)` is p(k | z, x), with `logits` `[S, B, M]`, or `[S, B, N, K]`
+        entry by entry, `states`, `sample` and `log_prob`.
 
     Raises:
         ValueError: if a support is infinite or unknown, there are more than

@@ -13,10 +13,12 @@ from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.chains import Chained
 from elbo_tfp.marginals.hidden import HiddenSeries, draw_path
 from elbo_tfp.marginals.latents import moved
+from elbo_tfp.marginals.pinned import takes_pins
 
 tfd = tfp.distributions
 
 
+@takes_pins
 def forward(model, name=None) -> Marginal:
     """Sums a discrete Markov chain k_1 ... k_T out, by messages along the chain.
 
@@ -26,15 +28,17 @@ def forward(model, name=None) -> Marginal:
     over.
 
     Args:
-        model: a `LatentVariableModel` whose latent is a `tfd.MarkovChain` of
-            `tfd.Categorical` states, alone or in a TFP joint distribution in which
-            nothing else depends on it. One datum is a series: the likelihood is a
-            `tfd.Independent` whose first event dimension is time.
+        model: a `LatentVariableModel`, or a joint distribution with its data pinned,
+            whose latent is a `tfd.MarkovChain` of `tfd.Categorical` states, alone or in
+            a TFP joint distribution in which nothing else depends on it. One datum is a
+            series: the likelihood is a `tfd.Independent` whose first event dimension is
+            time.
         name: the latent to sum out; None if there is only one.
 
     Returns:
-        A `Marginal` over the latents that remain. Its `conditional(z, x)` is the exact
-        p(k_1 ... k_T | rest, x), with `marginals` per step, `sample` and `log_prob`.
+        A `Marginal` over the latents that remain; with a pin, its target. Its
+        `conditional(z, x)` is the exact p(k_1 ... k_T | rest, x), with `marginals` per
+        step, `sample` and `log_prob`.
 
     Raises:
         ValueError: if the latent is no such chain, the steps of x are not independent,

@@ -13,11 +13,13 @@ from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.chains import Chained
 from elbo_tfp.marginals.gaussians import PartlySeen
 from elbo_tfp.marginals.latents import moved
+from elbo_tfp.marginals.pinned import takes_pins
 from elbo_tfp.marginals.states import Moments, StatesGiven, full, series_moments
 
 tfd, tfb = tfp.distributions, tfp.bijectors
 
 
+@takes_pins
 def kalman(model, name=None) -> Marginal:
     """Integrates a Gaussian Markov chain z_1 ... z_T out of what is seen of it.
 
@@ -31,15 +33,16 @@ def kalman(model, name=None) -> Marginal:
     the data there does not matter.
 
     Args:
-        model: a `LatentVariableModel` whose latent is a `tfd.MarkovChain` of scalar or
-            vector states, alone or in a TFP joint distribution in which nothing else
-            depends on it. One datum is a series, `[T]` or `[T, D]`.
+        model: a `LatentVariableModel`, or a joint distribution with its data pinned,
+            whose latent is a `tfd.MarkovChain` of scalar or vector states, alone or in
+            a TFP joint distribution in which nothing else depends on it. One datum is a
+            series, `[T]` or `[T, D]`.
         name: the latent to integrate; None if there is only one.
 
     Returns:
-        A `Marginal` over the latents that remain. Its `conditional(z, x)` is the exact
-        p(z_1 ... z_T | rest, x), with `mean`, `stddev` and `covariance` per step,
-        `sample` and `log_prob`.
+        A `Marginal` over the latents that remain; with a pin, its target. Its
+        `conditional(z, x)` is the exact p(z_1 ... z_T | rest, x), with `mean`, `stddev`
+        and `covariance` per step, `sample` and `log_prob`.
 
     Raises:
         ValueError: if the latent is no chain, something is not Gaussian or not affine,

@@ -99,8 +99,7 @@ def prior_given(model, shared=()):
         raise wrong(
             "a LatentVariableModel, out of which to integrate a latent",
             type(model).__name__,
-            "A TFP joint distribution of one latent and the data becomes one by "
-            "models.from_joint(joint).",
+            "Of a TFP joint distribution pin the data: joint.experimental_pin(x=x).",
         )
     if not needs_global(model):
         return model.prior

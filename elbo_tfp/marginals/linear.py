@@ -12,10 +12,12 @@ from elbo_tfp.ground.checks import wrong
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.gaussians import PartlySeen, hidden_apart, moments, unmasked
 from elbo_tfp.marginals.latents import named_parts, prior_given
+from elbo_tfp.marginals.pinned import takes_pins
 
 tfd = tfp.distributions
 
 
+@takes_pins
 def linear_gaussian(model, name=None) -> Marginal:
     """Integrates z_2 ~ N(m, P) out of x ~ N(W z_2 + b, R): x ~ N(W m + b, W P W' + R).
 
@@ -25,13 +27,14 @@ def linear_gaussian(model, name=None) -> Marginal:
     out exactly.
 
     Args:
-        model: a `LatentVariableModel`; a prior over several latents is a TFP joint
-            distribution in which nothing else depends on the named latent.
+        model: a `LatentVariableModel`, or a joint distribution with its data pinned; a
+            prior over several latents is a TFP joint distribution in which nothing else
+            depends on the named latent.
         name: the latent to integrate; None if there is only one. Scalar or vector.
 
     Returns:
-        A `Marginal` over the latents that remain. Its `conditional(z, x)` is the exact
-        Gaussian p(z_2 | z_1, x).
+        A `Marginal` over the latents that remain; with a pin, its target. Its
+        `conditional(z, x)` is the exact Gaussian p(z_2 | z_1, x).
 
     Raises:
         ValueError: if the latent or the data are not Gaussian, the mean is not affine

@@ -287,7 +287,7 @@ def test_a_support_is_handed_on():
     ],
 )
 def test_what_is_no_model(integrate):
-    with says("expected a LatentVariableModel", "got int", "from_joint"):
+    with says("expected a LatentVariableModel", "got int", "pin the data"):
         integrate(3, "z")
 
 
