@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from elbo_tfp.bounds.monte_carlo import standard_error
 from elbo_tfp.draws import draw, lead_shape
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.structures import per_datum
 
 tfd = tfp.distributions
 
@@ -28,23 +29,33 @@ class Decomposition(NamedTuple):
     """Monte Carlo error of `elbo`, `[B]`, nats; NaN for a single sample."""
     kl_is_exact: bool
     """Whether `kl` is a closed form, so that only the reconstruction is sampled."""
+    global_kl: tf.Tensor | None = None
+    """KL(q || prior) of the latent that all data share, nats: a scalar, of which `kl`
+    of each datum holds the share 1/N. None without such a latent."""
 
 
-def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decomposition:
+def decompose(
+    model, surrogate_posterior, x, sample_size=1, *, num_data=None, seed
+) -> Decomposition:
     """Splits the ELBO of each datum into reconstruction and rate.
 
+    With a latent w that all data share, each of the N data carries 1/N of its rate, so
+    that the sum over a whole data set is the bound on all of it.
+
     Args:
-        model: a `LatentVariableModel` without a global prior.
-        surrogate_posterior: q(z | x), batch shape `[B]`.
+        model: a `LatentVariableModel`.
+        surrogate_posterior: q(z | x), batch shape `[B]`; with a global prior as in
+            `draw`: the pair `(q of z, q of w)`, or the latter alone.
         x: data, `[B]` + event.
         sample_size: number of samples S, or a tuple; all of them are averaged.
+        num_data: N, as in `model.log_joint`: with a global prior only.
         seed: int, pair of ints or integer tensor; stateless.
 
     Returns:
         A `Decomposition`, each number `[B]`, nats. Its `elbo` can be fitted as it is.
 
     Raises:
-        ValueError: if `model` does not know its parts, and as `draw`.
+        ValueError: if `model` does not know its parts, and as `draw` and `log_joint`.
     """
     if not hasattr(model, "log_joint"):
         raise wrong(
@@ -52,15 +63,10 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
             type(model).__name__,
             "A bare target has no decomposition.",
         )
-    if model.global_prior is not None:
-        raise wrong(
-            "a model without a global prior, whose rate all data share",
-            "one",
-            "Use elbo(draw(model.log_joint(x, num_data=N), (q, q_global), ...)).",
-        )
-    draws = draw(model.log_joint(x), surrogate_posterior, sample_size, seed=seed)
+    target = model.log_joint(x, num_data=num_data)
+    draws = draw(target, surrogate_posterior, sample_size, seed=seed)
     axes = tuple(range(len(lead_shape(sample_size))))
-    kl = analytic_kl(surrogate_posterior, model.prior)
+    kl, shared = _rates(model, surrogate_posterior, draws)
     exact = kl is not None
     # the KL form: E[log p(x | z)] - KL(q || p), only the first term is sampled
     log_weights = draws.log_likelihood - kl if exact else draws.log_weights
@@ -74,7 +80,25 @@ def decompose(model, surrogate_posterior, x, sample_size=1, *, seed) -> Decompos
         if several
         else tf.fill(tf.shape(elbo), tf.cast(float("nan"), elbo.dtype)),
         kl_is_exact=exact,
+        global_kl=shared,
     )
+
+
+def _rates(model, q, draws):
+    """The rate of each datum `[B]`, None if it must be sampled, and that of w."""
+    if model.global_prior is None:
+        return analytic_kl(q, model.prior), None
+    local, q_shared = q if model.has_local else (None, q)
+    shared = exact = analytic_kl(q_shared, model.global_prior)
+    if exact is None:
+        w = draws.z[1]
+        shared = tf.reduce_mean(q_shared.log_prob(w) - model.global_prior.log_prob(w))
+    if exact is None or model.prior_needs_global:
+        return None, shared
+    kl = tf.zeros_like(draws.log_q[0]) if local is None else None
+    kl = analytic_kl(local, model.prior) if kl is None else kl
+    # log w of a datum: its own terms, and 1 / N of those of w
+    return None if kl is None else per_datum(kl, shared, draws.num_data), shared
 
 
 def analytic_kl(q, p):

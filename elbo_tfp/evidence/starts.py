@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -27,11 +29,16 @@ class Repeated:
         return self._distribution.log_prob(z)
 
 
-class Pair:
-    """q of the local z, batch shape `[N]`, and q of the w that all share, as one q."""
+class Pair(NamedTuple):
+    """q of the local z, batch shape `[N]`, and q of the w that all share, as one q.
 
-    def __init__(self, local, shared):
-        self._local, self._shared = local, shared
+    It is a pair for `draw` at a model with a global prior, too.
+    """
+
+    local: Any
+    """q(z), batch shape `[N]`."""
+    shared: Any
+    """q(w), of scalar batch shape."""
 
     @classmethod
     def of(cls, pair):
@@ -51,15 +58,20 @@ class Pair:
     def sample(self, sample_shape=(), *, seed):
         """Draws `[w, z]`."""
         seeds = split_seed(seed)
-        pair = zip((self._shared, self._local), seeds, strict=True)
+        pair = zip((self.shared, self.local), seeds, strict=True)
         return [q.sample(sample_shape, seed=s) for q, s in pair]
 
     def log_prob(self, parts):
         """Log-density, nats."""
         w, z = parts
         # log q(w) + sum_n log q(z_n)
-        local = tf.reduce_sum(self._local.log_prob(z), -1)
-        return self._shared.log_prob(w) + local
+        local = tf.reduce_sum(self.local.log_prob(z), -1)
+        return self.shared.log_prob(w) + local
+
+    @property
+    def dtype(self):
+        """Of w and z."""
+        return [self.shared.dtype, self.local.dtype]
 
 
 class Plate:

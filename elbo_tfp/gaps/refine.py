@@ -66,9 +66,12 @@ def refine(
     Args:
         encoder: an `Encoder`; or, with `family`, a bare callable that maps x to the
             family's parameters `[B, P]` or to a distribution (refinement then starts
-            from the family's own parameters). With a pin, a family of one member.
-        model: a `LatentVariableModel` without a global prior; or, with `x=None`, what
-            holds its data, such as `joint.experimental_pin(...)`: one datum, B = 1.
+            from the family's own parameters). With a pin, a family of one member. With
+            a global prior, the pair of an encoder and a family of one member for the
+            global latent (the latter alone, if there is no other).
+        model: a `LatentVariableModel`, of which all data together are one datum, B = 1,
+            if it has a global prior; or, with `x=None`, what holds its data, such as
+            `joint.experimental_pin(...)`: B = 1.
         x: data, `[B]` + event, or a structure of such. All are held at once: a few
             thousand at a time.
         family: of a bare encoder; None with an `Encoder`.

@@ -40,9 +40,11 @@ def gap_report(
     the amortization gap; both come from the same draws, and so do their errors.
 
     Args:
-        model: a `LatentVariableModel` without a global prior; or a pin, as in `refine`.
+        model: a `LatentVariableModel`; or a pin, as in `refine`. With a global prior
+            all data have one evidence and one gap together, B = 1.
         encoder: an `Encoder`, a bare callable with `family`, or with a pin a family of
-            one member, as in `refine`.
+            one member, as in `refine`; with a global prior the pair (encoder, family
+            of one member for the global latent).
         x: data, `[B]` + event, or a structure of such: held-out data if `x_train` is
             given.
         x_train: data that model and encoder were trained on (or some of them), to

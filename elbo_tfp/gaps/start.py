@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.evidence.problem import Problem
+from elbo_tfp.evidence.starts import Pair
 from elbo_tfp.families import Encoder
 from elbo_tfp.gaps.climb import Climber
 from elbo_tfp.ground.checks import wrong
@@ -52,14 +53,9 @@ def begin(encoder, model, x, family) -> Start:
     """
     if not hasattr(model, "log_joint"):
         return _pinned(encoder, model, x, family)
-    encoder = as_encoder(encoder, family)
     if model.global_prior is not None:
-        raise wrong(
-            "a model without a global prior",
-            "one: its evidence is one number for all data, so that no datum has a gap "
-            "of its own",
-            "Compare gaps.evidence(model, x) with the sum of the ELBO over the data.",
-        )
+        return _sharing(encoder, model, x, family)
+    encoder = as_encoder(encoder, family)
     problem = Problem.of(model, x, None)
     data, batch = problem.data, problem.batch
     shape = tf.nest.map_structure(lambda part: part.shape, data)
@@ -96,15 +92,52 @@ def _pinned(q, target, x, family) -> Start:
             "The order is gap_report(model, encoder, x) and refine(encoder, model, x).",
         )
     q = q if family is None else family
+    own = _own_parameters(q)
+    return Start((), (1,), lambda _: target, lambda p: q(p[0]), own[tf.newaxis])
+
+
+def _sharing(encoder, model, x, family) -> Start:
+    """Data that share a latent w: one bound on all of them, so B = 1."""
+    problem = Problem.of(model, x, None)
+    local, shared = (None, encoder) if not model.has_local else _pair(encoder)
+    own = _own_parameters(shared)
+    if local is None:
+        parameters, member = own, shared
+    else:
+        local = as_encoder(local, family)
+        answer = tf.convert_to_tensor(local.network(problem.data))
+        size = answer.shape.num_elements()
+        parameters = tf.concat([tf.reshape(answer, [-1]), own], 0)
+
+        def member(p):
+            rows = tf.reshape(p[:size], answer.shape)
+            return Pair(local.family(rows), shared(p[size:]))
+
+    at = parameters[tf.newaxis]
+    return Start(problem.data, (1,), problem.target_of, lambda p: member(p[0]), at)
+
+
+def _pair(encoder):
+    several = isinstance(encoder, (tuple, list)) and not hasattr(encoder, "network")
+    if several and len(encoder) == 2:
+        return encoder
+    raise wrong(
+        "the pair (encoder, q of the global latent) for a model with a global prior",
+        type(encoder).__name__,
+        "All data share that latent: there is one gap for all of them together.",
+    )
+
+
+def _own_parameters(q):
+    """The parameters `[P]` of a family of one member."""
     own = getattr(q, "free_parameters", None)
     if own is None or not callable(q) or own.shape.rank != 1:
         raise wrong(
             "a family of one member (families.full_rank, families.mean_field_for) with "
-            "a target that holds its data",
+            "a target that holds its data, or for a latent that all data share",
             type(q).__name__,
         )
-    parameters = tf.convert_to_tensor(own)[tf.newaxis]
-    return Start((), (1,), lambda _: target, lambda p: q(p[0]), parameters)
+    return tf.convert_to_tensor(own)
 
 
 def as_encoder(encoder, family=None) -> Encoder:

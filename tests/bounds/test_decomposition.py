@@ -347,7 +347,64 @@ def test_a_bare_target_has_no_decomposition(model):
         decompose(model, tfd.Normal(0.0, 1.0), 1.0, seed=0)
 
 
-def test_a_global_prior_has_no_decomposition_per_datum():
-    model = et.LatentVariableModel(NORMAL, lambda z, w: tfd.Normal(z, 1.0), NORMAL)
-    with says("without a global prior", "num_data=N"):
-        decompose(model, NORMAL, 1.0, seed=0)
+def sharing(prior=None):
+    """x_n | z_n, w ~ N(z_n + w, 1/4), all priors standard."""
+    one = tfd.Normal(c(0), c(1))
+    return et.LatentVariableModel(
+        prior or one, lambda z, w: tfd.Normal(z + w[..., None], c(0.5)), one
+    )
+
+
+def test_a_latent_that_all_share_gives_each_datum_its_part_of_the_rate():
+    x, loc, scale = c([0.3, -1.0, 2.0]), np.array([0.1, -0.4, 0.9]), 0.7
+    q = tfd.Normal(c(loc), c(scale)), tfd.Normal(c(0.2), c(0.6))
+    # N = 6: these are half of the data
+    found = decompose(sharing(), q, x, 20_000, num_data=6, seed=0)
+    kl = 0.5 * (scale**2 + loc**2 - 1) - np.log(scale)
+    shared = 0.5 * (0.6**2 + 0.2**2 - 1) - np.log(0.6)
+    assert found.kl_is_exact
+    close(found.global_kl, shared)
+    close(found.kl, kl + shared / 6)
+    # E log N(x | z + w, 1/4)
+    squares = (x - loc - 0.2) ** 2 + scale**2 + 0.6**2
+    exact = -0.5 * np.log(2 * np.pi / 4) - 2 * squares
+    error = found.standard_error
+    assert np.all(np.abs(found.reconstruction - exact) < 4 * error)
+    close(found.elbo, found.reconstruction - found.kl)
+
+
+def test_a_prior_that_hangs_on_what_all_share_has_a_sampled_rate():
+    model = sharing(lambda w: tfd.Normal(w, c(1)))
+    x, q = (
+        c([0.3, -1.0]),
+        (tfd.Normal(c([0.1, 0.2]), c(0.7)), tfd.Normal(c(0.2), c(0.6))),
+    )
+    found = decompose(model, q, x, 20_000, num_data=2, seed=0)
+    # E_w KL(N(m, s^2) || N(w, 1))
+    local = 0.5 * (0.49 + (np.array([0.1, 0.2]) - 0.2) ** 2 + 0.36 - 1) - np.log(0.7)
+    shared = 0.5 * (0.36 + 0.04 - 1) - np.log(0.6)
+    assert not found.kl_is_exact
+    close(found.global_kl, shared)
+    np.testing.assert_allclose(found.kl, local + shared / 2, atol=0.04)
+    target = model.log_joint(x, num_data=2)
+    same = et.bounds.elbo(et.draw(target, q, 20_000, seed=0))
+    close(found.elbo, same)
+
+
+def test_a_global_latent_alone():
+    one = tfd.Normal(c(0), c(1))
+    model = et.LatentVariableModel(
+        None, lambda w: tfd.Normal(w[..., None], c(0.5)), one
+    )
+    found = decompose(
+        model, tfd.Normal(c(0.2), c(0.6)), c([1.0, 2.0]), 5, num_data=4, seed=0
+    )
+    shared = 0.5 * (0.36 + 0.04 - 1) - np.log(0.6)
+    close(found.kl, [shared / 4] * 2)
+
+
+def test_a_global_prior_needs_the_number_of_data_and_a_pair():
+    with says("num_data goes with a global prior"):
+        decompose(sharing(), (NORMAL, NORMAL), c([1.0]), seed=0)
+    with says("the pair (q of z, q of the global latent)"):
+        decompose(sharing(), tfd.Normal(c([0.0]), c(1)), c([1.0]), num_data=1, seed=0)

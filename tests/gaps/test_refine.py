@@ -252,8 +252,10 @@ def test_a_global_latent_has_no_gap_of_one_datum():
     model = et.LatentVariableModel(
         tfd.Normal(0.0, 1.0), lambda z, w: tfd.Normal(z + w, 1.0), tfd.Normal(0.0, 1.0)
     )
-    with says("without a global prior", "one number for all data", "gaps.evidence"):
+    with says("the pair (encoder, q of the global latent)", "one gap for all"):
         gaps.refine(ENCODER, model, X, seed=0)
+    with says("a family of one member", "got Normal"):
+        gaps.refine((ENCODER, tfd.Normal(0.0, 1.0)), model, X, seed=0)
 
 
 ENCODER = crude_encoder(MEAN_FIELD)

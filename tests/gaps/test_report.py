@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy import stats
 
 import elbo_tfp as et
@@ -13,8 +14,14 @@ from elbo_tfp.ground.tables import Table
 from tests.changing import Offset, kept, model_of
 from tests.statistics import says
 
+tfd = tfp.distributions
 IRIS = et.data.iris()
+ONE = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1.0), 1)
 QUICK = {"sample_size": 200, "num_steps": 100, "jit_compile": False, "seed": 0}
+
+
+def c64(value):
+    return tf.constant(value, tf.float64)
 
 
 def exact_encoder(model, shift=0.0):
@@ -251,13 +258,63 @@ def test_an_unknown_method_is_named_before_the_search(monkeypatch):
         gaps.gap_report(model, flat_encoder(MEAN_FIELD), x, evidence="oracle", **QUICK)
 
 
-def test_a_bare_encoder_needs_a_family_and_a_global_latent_is_refused():
+@pytest.mark.parametrize("tied", [False, True])
+def test_data_that_share_a_latent_have_one_gap(tied):
+    # x_n = z_n + w + e_n; z_n ~ N(0, 1), or N(w, 1) and x_n = z_n + e_n
+    x, noise, num = np.array([0.3, -1.0, 2.0, 0.7]), 0.5, 4
+    model = et.LatentVariableModel(
+        (lambda w: tfd.Independent(tfd.Normal(w, c64(1)), 1)) if tied else ONE,
+        lambda z, w: tfd.Normal(z[..., 0] + (0 if tied else w), c64(noise)),
+        ONE,
+    )
+    covariance = (1 + noise**2) * np.eye(num) + 1
+    evidence = stats.multivariate_normal(np.zeros(num), covariance).logpdf(x)
+    # the precision of (z, w) given x; the best factorised q has its diagonal
+    precision = np.diag(
+        [1 + 1 / noise**2] * num + [1 + num / (1 if tied else noise**2)]
+    )
+    precision[:num, num] = precision[num, :num] = -1 if tied else 1 / noise**2
+    gap = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
+    family = et.families.mean_field(1, dtype=tf.float64)
+    encoder = et.families.Encoder(
+        lambda x: tf.stack([0.5 * x, -0.5 * tf.ones_like(x)], -1), family
+    )
+    shared = et.families.mean_field(1, dtype=tf.float64)
+    report = gaps.gap_report(
+        model, (encoder, shared), x, sample_size=4_000, evidence=[evidence], seed=0
+    )
+    assert report.converged.all() and report.evidence.value.shape == (1,)
+    found = report.approximation_gap
+    assert abs(found.value[0] - gap) < 4 * found.standard_error[0] + 0.02
+    q = encoder(tf.constant(x)), shared
+    elbo = et.bounds.elbo(et.draw(model.log_joint(x, num_data=num), q, 20_000, seed=1))
+    start = report.amortized
+    assert abs(start.value[0] - np.sum(elbo)) < 5 * start.standard_error[0]
+    # what was found serves draw as it is
+    best = et.draw(
+        model.log_joint(x, num_data=num), report.surrogate_posterior, 2, seed=1
+    )
+    assert best.log_q.shape == (2, num)
+
+
+def test_a_latent_that_all_share_alone():
+    x = np.array([0.3, -1.0, 2.0, 0.7])
+    model = et.LatentVariableModel(None, lambda w: tfd.Normal(w, c64(1)), ONE)
+    q = et.families.mean_field(1, dtype=tf.float64)
+    report = gaps.gap_report(model, q, x, seed=0)
+    evidence = stats.multivariate_normal(np.zeros(4), np.eye(4) + 1).logpdf(x)
+    found = report.evidence
+    assert abs(found.value[0] - evidence) < 4 * found.standard_error[0] + 1e-3
+    assert report.approximation_gap.value[0] < 2e-3
+
+
+def test_a_bare_encoder_needs_a_family_and_a_global_latent_a_pair():
     model, x, _ = correlated()
     encoder = flat_encoder(MEAN_FIELD)
     with says("Encoder(network, family)", "got function", "family="):
         gaps.gap_report(model, encoder.network, x, seed=0)
     shared = et.LatentVariableModel(model.prior, lambda z, w: None, model.prior)
-    with says("without a global prior"):
+    with says("the pair (encoder, q of the global latent)"):
         gaps.gap_report(shared, encoder, x, seed=0)
 
 
