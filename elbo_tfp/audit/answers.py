@@ -99,7 +99,7 @@ def check_collapse(look, tolerance, seed):
         return [Finding(name, "not checked", note=str(error).split(";")[0])]
     loss = report.swap_loss.mean
     noise = max(loss.noise_error, loss.data_error)
-    note = f"{report.num_active} of {len(report.active)} dimensions active"
+    note = f"{report.num_active} of {np.size(report.active)} dimensions active"
     if not (report.uses_z and report.num_active):
         return [Finding(name, "alarm", figure, loss.value, noise, "collapse")]
     return [Finding(name, "ok", figure, loss.value, noise, note=note)]

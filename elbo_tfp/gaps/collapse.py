@@ -40,7 +40,7 @@ def collapse_report(
     Args:
         model: a `LatentVariableModel` without a global prior.
         encoder: an `Encoder`, or any callable from x to a distribution of batch shape
-            `[B]` over vectors z.
+            `[B]` over vectors z, or over paths `[T, K]`.
         x: data, `[B]` + event, at least 2; every z is compared with every datum.
         threshold: the variance of q's mean above which a dimension is active.
         sample_size: draws per datum.
@@ -52,7 +52,7 @@ def collapse_report(
 
     Raises:
         ValueError: if there are fewer than 2 data or draws, the encoder does not give
-            one distribution over a vector per datum, or the model has a global prior.
+            one distribution over vectors per datum, or the model has a global prior.
 
     Source: active units: Burda, Grosse and Salakhutdinov (2016), section 5.2; the
     split: Hoffman and Johnson (2016), equation 3.
@@ -152,9 +152,9 @@ def _checked(model, encoder, x, threshold, sample_size):
     x = model.log_joint(x).x
     q = encoder(x)
     rows = getattr(q, "batch_shape", None)
-    if rows is None or getattr(q.event_shape, "rank", None) != 1:
+    if rows is None or not getattr(q.event_shape, "rank", None):
         raise wrong(
-            "encoder(x) to be a distribution over vectors z",
+            "encoder(x) to be a distribution over vectors z, or paths of them",
             f"{type(q).__name__} of event shape {getattr(q, 'event_shape', None)}",
         )
     num = structures.batch_size(x, "x")

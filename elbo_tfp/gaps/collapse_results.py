@@ -12,7 +12,10 @@ from elbo_tfp.ground.tables import Table
 
 
 class CollapseReport(NamedTuple):
-    """What the latents carry, on average over the data; nats."""
+    """What the latents carry, on average over the data; nats.
+
+    D is the event shape of z: `[T, K]` for a path of T states.
+    """
 
     active: np.ndarray
     """Whether a latent dimension is active, `[D]`: `mean_variance > threshold`."""
@@ -74,17 +77,23 @@ class CollapseReport(NamedTuple):
 
     @property
     def dimensions(self) -> Table:
-        """One row per latent dimension."""
-        size = len(self.active)
-        kl = [math.nan] * size
-        kl = kl if self.kl_per_dimension is None else self.kl_per_dimension
-        state = ["active" if a else "off" for a in self.active]
-        rows = zip(self.mean_variance, kl, state, strict=True)
+        """One row per latent dimension; of a path, all its steps together."""
+        active = np.asarray(self.active)
+        kl = self.kl_per_dimension
+        kl = np.full(active.shape, math.nan) if kl is None else np.asarray(kl)
+        steps = tuple(range(active.ndim - 1))
+        rows = zip(
+            np.mean(self.mean_variance, steps),
+            kl.sum(steps),
+            _states(active),
+            strict=True,
+        )
+        path = ", mean over steps, KL their sum" if steps else ""
         return Table(
-            f"{self.num_active} of {size} dimensions active "
-            f"(variance of q's mean > {self.threshold:g})",
+            f"{self.num_active} of {active.size} dimensions active "
+            f"(variance of q's mean > {self.threshold:g}{path})",
             ("variance", "KL, nats", ""),
-            tuple((f"z[{d}]", row) for d, row in enumerate(rows)),
+            tuple((f"z[{':, ' * len(steps)}{d}]", row) for d, row in enumerate(rows)),
         )
 
     def __str__(self) -> str:
@@ -97,10 +106,18 @@ class CollapseReport(NamedTuple):
 
     def _notes(self):
         yield (
-            f"{self.num_active} of {len(self.active)} dimensions active; "
+            f"{self.num_active} of {np.size(self.active)} dimensions active; "
             f"decoder uses z: {'yes' if self.uses_z else 'no'}"
         )
         information = self.mutual_information.mean.value
         yield f"most that {len(self.kl.value)} data can show: {self.log_num_data:.3f}"
         if information > self.log_num_data - 0.1:
             yield "mutual information is at that limit: take more data"
+
+
+def _states(active):
+    """A word per dimension of a vector, a count per dimension of a path."""
+    if active.ndim == 1:
+        return ["active" if a else "off" for a in active]
+    size = active[..., 0].size
+    return [f"active in {sum(a)} of {size}" for a in active.reshape(size, -1).T]

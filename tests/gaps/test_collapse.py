@@ -297,7 +297,7 @@ def network(x):
         ({"threshold": 0.0}, ["threshold to be a positive number", "got 0.0"]),
         ({"threshold": np.nan}, ["threshold to be a positive number", "got nan"]),
         ({"threshold": "a"}, ["threshold to be a positive number", "got 'a'"]),
-        ({"encoder": network}, ["distribution over vectors z; got EagerTensor"]),
+        ({"encoder": network}, ["distribution over vectors z", "got EagerTensor"]),
         (
             {"encoder": lambda x: tfd.Normal(x[:, 0], 1.0)},
             ["over vectors", "event shape ()"],

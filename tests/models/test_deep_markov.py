@@ -96,9 +96,16 @@ def test_the_reports_run():
         model, encoder, data, num_steps=20, max_rounds=1, sample_size=100, seed=0
     )
     assert "amortization" in str(report)
-    # the collapse report asks for vectors, and says so of a path
-    with says("distribution over vectors z", "MarkovGaussian of event shape (6, 2)"):
-        et.gaps.collapse_report(model, encoder, data, sample_size=50, seed=0)
+    collapse = et.gaps.collapse_report(model, encoder, data, sample_size=400, seed=0)
+    assert collapse.active.shape == collapse.mean_variance.shape == X.shape[1:2] + (2,)
+    means = encoder(data).mean().numpy()
+    np.testing.assert_allclose(collapse.mean_variance, means.var(0), rtol=1e-4)
+    rate = draws.log_q - draws.log_prior
+    error = np.hypot(et.bounds.standard_error(rate), collapse.kl.standard_error)
+    gap = np.abs(collapse.kl.value - np.mean(rate, 0))
+    assert (gap < 4 * error + 1e-3).all()
+    assert f"of {collapse.active.size} dimensions active" in str(collapse)
+    assert "z[:, 1]" in str(collapse) and "active in" in str(collapse)
 
 
 def test_it_learns():

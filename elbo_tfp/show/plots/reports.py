@@ -85,10 +85,11 @@ def collapse_panel(report, *, ax=None):
     hues = [COLORS[n] for n in ("blue", "orange", "green", "purple", "grey")]
     hatches = ("", "///", "...", "xxx", "\\\\\\")
     for i, (label, each) in enumerate(reports.items()):
-        heights = each.kl_per_dimension if known else each.mean_variance
+        # of a path, every step's dimensions
+        heights = np.ravel(each.kl_per_dimension if known else each.mean_variance)
         order = np.argsort(-np.asarray(heights))
         at = np.arange(len(order)) + (i - (len(reports) - 1) / 2) * width
-        active = np.asarray(each.active)[order]
+        active = np.ravel(each.active)[order]
         bars = ax.bar(
             at,
             np.asarray(heights)[order],
@@ -125,7 +126,7 @@ def _reports(report, maker, field):
 def _in_words(label, report):
     information = max(report.mutual_information.mean.value, 0.0)
     words = (
-        f"{int(sum(report.active))} of {len(report.active)} active, "
+        f"{report.num_active} of {report.active.size} active, "
         f"I = {information:.1f} nats, z {'used' if report.uses_z else 'ignored'}"
     )
     return f"{label}: {words}" if label else words
