@@ -3,8 +3,8 @@
 It resamples between the steps of a series, so a draw is not one path but a cloud of
 them, and its log-weight is log p-hat of the whole series: E[p-hat] = p(x). What comes
 back is `Draws` all the same: `bounds.elbo` of them is FIVO, and `bounds.iwae` its form
-with many filters. It fills two pages and more, so that both readings of one loop, the
-bound (`particle_filter`) and the clouds themselves (`clouds`), stand beside it.
+with many filters. It is longer than most modules, so that both readings of one loop,
+the bound (`particle_filter`) and the clouds themselves (`clouds`), stand beside it.
 """
 
 from __future__ import annotations

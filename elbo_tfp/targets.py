@@ -2,6 +2,8 @@
 
 A shape mistake is an error, never a smaller number: what a target returns must have
 one number per sample and datum, at this sample size and at another one.
+
+It is longer than most modules: most of it is what is said of a wrong shape.
 """
 
 from __future__ import annotations

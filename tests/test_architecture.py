@@ -167,3 +167,28 @@ def test_importing_is_cheap_and_starts_no_device():
     assert seconds < 0.3, f"import elbo_tfp takes {seconds:.2f} s beyond TFP"
     assert not set(new) & {"matplotlib", "sklearn", "keras", "pandas", "constriction"}
     assert works and not started, "importing ran an operation"
+
+
+def code_lines(source):
+    """Lines that are neither empty nor a comment nor part of a docstring."""
+    said = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            said |= set(range(node.lineno, node.end_lineno + 1))
+    lines = [line.strip() for line in source.splitlines()]
+    return sum(
+        bool(line) and line[0] != "#" and number not in said
+        for number, line in enumerate(lines, 1)
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_a_module_of_more_than_two_pages_says_why(path):
+    source = path.read_text()
+    why = ast.get_docstring(ast.parse(source)) or ""
+    assert code_lines(source) <= 150 or "longer than most modules" in why
+
+
+def test_lines_of_code_are_counted():
+    lines = ['"""Says', 'this."""', "", "# why", "x = 1", "def f():", '    """And."""']
+    assert code_lines("\n".join([*lines, "    return x"])) == 3

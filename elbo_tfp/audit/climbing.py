@@ -1,4 +1,7 @@
-"""Is what was climbed the ELBO, and is the climb over?"""
+"""Is what was climbed the ELBO, and is the climb over?
+
+It is longer than most modules: its checks share what they look at.
+"""
 
 from __future__ import annotations
 

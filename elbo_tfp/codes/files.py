@@ -1,4 +1,7 @@
-"""Compress integer data under a model, and get them back, bit for bit."""
+"""Compress integer data under a model, and get them back, bit for bit.
+
+It is longer than most modules: writing and reading mirror each other line by line.
+"""
 
 from __future__ import annotations
 

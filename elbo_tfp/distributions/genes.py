@@ -3,6 +3,8 @@
 TFP's negative binomial subtracts log-gamma functions of nearly equal size, and its
 sampler does not compile under XLA. Here log-densities are sums of deviances, none of
 which cancels (Loader 2000), and samplers are loops of their own.
+
+It is longer than most modules: four distributions share one form and its helpers.
 """
 
 from __future__ import annotations

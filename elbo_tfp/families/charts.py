@@ -4,6 +4,8 @@ A chart is a bijector whose log-determinant belongs to the measure of the
 distribution's own density, so that the density of its coordinates has mass 1. TFP's
 default maps keep this for most distributions, and are used there; the others have a
 chart of their own (`families.maps`), or are refused where the measure is not clear.
+
+It is longer than most modules: which chart a distribution gets is one decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The gap report: how far below the evidence, and whose fault it is."""
+"""The gap report: how far below the evidence, and whose fault it is.
+
+It is longer than most modules: one ladder, from draws of its own or below an evidence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How noisy is my gradient? Per-sample gradients, and a report of signal and noise."""
+"""How noisy is my gradient? Per-sample gradients, and a report of signal and noise.
+
+It is longer than most modules: what is measured and how it reads belong together.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Conjugate latents, integrated out: the posterior has the form of the prior."""
+"""Conjugate latents, integrated out: the posterior has the form of the prior.
+
+It is longer than most modules: each conjugate pair is a row of one table.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 The mean count of gene g in cell n is library_n times a share of the cell's transcripts,
 a softmax of the decoder's output at z and the cell's batch. Dispersion (or scale) is a
 number of the gene, or of gene and batch.
+
+It is longer than most modules: what a count means (depth, batch, gene) is one model.
 """
 
 from __future__ import annotations

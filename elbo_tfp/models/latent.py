@@ -1,4 +1,7 @@
-"""A latent variable model: prior, likelihood and, for latents all share, a third."""
+"""A latent variable model: prior, likelihood and, for latents all share, a third.
+
+It is longer than most modules: one class is the contract that every room asks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""State space models: a hidden path of states, and what is seen of each."""
+"""State space models: a hidden path of states, and what is seen of each.
+
+It is longer than most modules: a model, its paths and its masks are one protocol.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The target z -> log p(x, z) of a model at given data, with its shapes checked."""
+"""The target z -> log p(x, z) of a model at given data, with its shapes checked.
+
+It is longer than most modules: most of it is what is said of data that do not fit.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ Every constructor returns a `VAE`, a model and an encoder that unpack as a pair:
 Nothing in them is special. A network of your own, ending in a layer of
 `likelihood.parameters_size` units, makes a model by `LatentVariableModel(prior,
 lambda z: likelihood(network(z)))`.
+
+It is longer than most modules: its constructors differ in what they say, not in code.
 """
 
 from __future__ import annotations
