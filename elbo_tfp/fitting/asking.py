@@ -61,6 +61,9 @@ def feed(data, batch_size, seed, names):
     if isinstance(data, tf.data.Dataset):
         size = None if batch_size is None else whole("batch_size", batch_size)
         return stream.Stream(data, size)
+    if hasattr(data, "batches"):
+        size = whole("batch_size", batch_size, remedy="A stream is read in batches.")
+        return stream.Stream(data, size, seed)
     data = feeding.checked(data)
     n = structures.batch_size(data)
     size = n if batch_size is None else whole("batch_size", batch_size)
@@ -145,6 +148,16 @@ def warn_of_scale(options: Options, source, step) -> None:
         "over rows, return the rows' own bounds, [B].",
         stacklevel=3,
     )
+
+
+def warn_of_order(source, state) -> None:
+    """Warns if a fit is continued on a stream that does not repeat itself."""
+    if not source.knows(state.step, state.mark):
+        warnings.warn(
+            "the stream gives other batches than before, so this is not one longer "
+            f"fit. {stream.REPEATABLE}",
+            stacklevel=3,
+        )
 
 
 def _dtype(source) -> str:

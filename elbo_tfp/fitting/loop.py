@@ -50,9 +50,9 @@ def fit(
             `kl_weight`, `num_data` and `training` (False on held-out data), and
             returns an `Estimate`, a bound `[B]` in nats, or a scalar.
         num_steps: number of steps; with `init`, further steps.
-        data: an array, or a tuple or dict of arrays, data along the first axis; or a
-            `tf.data.Dataset`, which is streamed (of batches, or of data with
-            `batch_size`), every row used.
+        data: an array, or a tuple or dict of arrays, data along the first axis; or
+            what is streamed, every row used: `data.shards(folder)`, or a
+            `tf.data.Dataset` (of batches, or of data with `batch_size`).
         batch_size: rows per step, freshly permuted every epoch; default all rows.
         optimizer: a Keras 3 optimizer, default `Adam(1e-3)`. It is a recipe: `fit`
             copies its settings, keeps the state in the result and leaves it as it is.
@@ -134,6 +134,7 @@ def fit(
     run = Run(program, plan, watch)
     if init is not None:
         run.restore(init)
+        asking.warn_of_order(feed, init.state)
     if plan.save is not None:
         plan.save.restore(run)
     compile_seconds = time.perf_counter() - begin
@@ -141,4 +142,5 @@ def fit(
         result = run.drive(progress)
     finally:
         program.leave()
+        feed.leave()
     return result._replace(compile_seconds=compile_seconds)
