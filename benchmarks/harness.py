@@ -74,9 +74,12 @@ class Summary(NamedTuple):
 # -- the worker's side ---------------------------------------------------------------
 
 
-def serve(run) -> None:
-    """Makes a run whenever a line comes in; `run()` returns (steps, bound per step)."""
-    _say({"ready": True, "versions": versions()})
+def serve(run, **more) -> None:
+    """Makes a run whenever a line comes in; `run()` returns (steps, bound per step).
+
+    `more` is told beside the versions: the device, say.
+    """
+    _say({"ready": True, "versions": versions() | more})
     for _ in sys.stdin:
         begin, begin_cpu = time.perf_counter(), time.process_time()
         steps, elbo = run()

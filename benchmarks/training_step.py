@@ -18,6 +18,7 @@ two. In the last two problems a run is a whole fit, compiling included.
 from __future__ import annotations
 
 import argparse
+import json
 
 import harness
 
@@ -120,7 +121,8 @@ def main() -> None:
     parser.add_argument("--library", action="append", help="part of a name; repeatable")
     parser.add_argument("--save", default="training_step", help="name of the JSON")
     asked = parser.parse_args()
-    stored = {}
+    path = harness.HERE / "results" / f"{asked.save}.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
     for problem in asked.problem or PROBLEMS:
         whole = PROBLEMS[problem] is SURROGATE
         for threads in asked.threads or ([1] if whole else [1, 2]):

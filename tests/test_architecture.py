@@ -30,7 +30,7 @@ ARROWS = {
     "fitting": {"types", "ground"},
     "evidence": WAIST | {"distributions", "bounds", "models", "families"},
     "codes": WAIST | {"distributions", "bounds", "models", "families"},
-    "data": set(),
+    "data": {"ground"},
     "show": set(),
 }
 ARROWS["gaps"] = ARROWS["evidence"] | {"gradients", "marginals", "fitting", "evidence"}

@@ -2,9 +2,10 @@
 
 small    a VAE 64-64-2, batches of 100 of 1,700 data
 large    a VAE 784-400-20, batches of 128 of 12,800 data
+big      a VAE 784-2048-2048-64, batches of 1,024 of 10,240 data, for a GPU (gpu/)
 schools  eight schools, not centred, mean-field Gaussian, 16 samples
 
-Both VAEs: x ~ Bernoulli, z ~ N(0, I), one hidden ReLU layer on either side, scales by
+All VAEs: x ~ Bernoulli, z ~ N(0, I), hidden ReLU layers on either side, scales by
 softplus, one sample per datum, Adam(1e-3), float32. Data are simulated. An epoch is a
 whole number of batches, in a fresh order every time: `rows` makes the order in NumPy,
 inside the timed run, for every library that does not shuffle by itself.
@@ -14,6 +15,7 @@ A run has BENCH_LENGTH (from the environment) times as many steps as the shortes
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from typing import NamedTuple
@@ -37,6 +39,8 @@ class Vae(NamedTuple):
     batch: int
     epochs: int
     """Epochs in one run."""
+    depth: int = 1
+    """Hidden layers on either side."""
 
     @property
     def steps(self) -> int:
@@ -47,6 +51,7 @@ class Vae(NamedTuple):
 SIZES = {
     "small": Vae(1_700, 64, 64, 2, 100, epochs=60 * LENGTH),
     "large": Vae(12_800, 784, 400, 20, 128, epochs=LENGTH),
+    "big": Vae(10_240, 784, 2_048, 64, 1_024, epochs=20 * LENGTH, depth=2),
 }
 SCHOOL_STEPS = 10_000 * LENGTH
 
@@ -70,10 +75,11 @@ def data(size: Vae) -> np.ndarray:
 
 
 def weights(size: Vae) -> list[np.ndarray]:
-    """Glorot matrices and zero biases: w, b of the two encoder, two decoder layers."""
+    """Glorot matrices and zero biases: w, b of each encoder, then decoder layer."""
     rng, found = np.random.default_rng(2), []
-    d, h, k = size.pixels, size.hidden, size.latents
-    for n, m in ((d, h), (h, 2 * k), (k, h), (h, d)):
+    d, hidden, k = size.pixels, [size.hidden] * size.depth, size.latents
+    sides = [d, *hidden, 2 * k], [k, *hidden, d]
+    for n, m in (pair for side in sides for pair in itertools.pairwise(side)):
         limit = np.sqrt(6 / (n + m))
         found.append(rng.uniform(-limit, limit, [n, m]).astype(np.float32))
         found.append(np.zeros([m], np.float32))

@@ -11,16 +11,24 @@ import elbo_tfp as et
 tfd = tfp.distributions
 
 
-def vae(name):
+def vae_objective(name):
+    """The bound of a batch, and all data."""
     size = p.SIZES[name]
     x = tf.constant(p.data(size))
-    model, encoder = et.models.vae(size.pixels, size.latents, hidden=[size.hidden],
-                                   seed=0)  # fmt: skip
+    hidden = [size.hidden] * size.depth
+    model, encoder = et.models.vae(size.pixels, size.latents, hidden=hidden, seed=0)
 
     def objective(seed, batch):
         return et.gradients.reparameterized(
             model.log_joint(batch), encoder(batch), seed=seed
         )
+
+    return objective, x
+
+
+def vae(name):
+    size = p.SIZES[name]
+    objective, x = vae_objective(name)
 
     def run():
         result = et.fit(
@@ -56,7 +64,8 @@ def joint():
     return model.experimental_pin(y=p.Y)
 
 
-def schools(variant):
+def schools_objective(variant):
+    """The bound of eight schools."""
     if variant == "joint":
         target = joint()
         q = et.families.mean_field_for(target)
@@ -65,6 +74,12 @@ def schools(variant):
 
     def objective(seed):
         return et.gradients.reparameterized(target, q, sample_size=p.SAMPLES, seed=seed)
+
+    return objective
+
+
+def schools(variant):
+    objective = schools_objective(variant)
 
     def run():
         result = et.fit(

@@ -9,17 +9,25 @@ from harness import serve
 from jax.scipy.stats import norm
 
 
+def network(value, weights):
+    """ReLU layers, the last one without."""
+    *hidden, (w, b) = zip(weights[::2], weights[1::2], strict=True)
+    for inner, bias in hidden:
+        value = jax.nn.relu(value @ inner + bias)
+    return value @ w + b
+
+
 def vae(name):
     size = p.SIZES[name]
     x, rng = jnp.asarray(p.data(size)), np.random.default_rng(0)
     optimizer = optax.adam(p.RATE_VAE)
 
     def loss(weights, batch, key):
-        w1, b1, w2, b2, w3, b3, w4, b4 = weights
-        h = jax.nn.relu(batch @ w1 + b1) @ w2 + b2
+        half = len(weights) // 2
+        h = network(batch, weights[:half])
         loc, scale = h[:, : size.latents], jax.nn.softplus(h[:, size.latents :])
         z = loc + scale * jax.random.normal(key, loc.shape)
-        logits = jax.nn.relu(z @ w3 + b3) @ w4 + b4
+        logits = network(z, weights[half:])
         log_x = jnp.sum(batch * logits - jax.nn.softplus(logits), -1)
         log_prior = jnp.sum(norm.logpdf(z), -1)
         log_q = jnp.sum(norm.logpdf(z, loc, scale), -1)
@@ -86,6 +94,43 @@ def schools():
     return run
 
 
+def products(name):
+    """The matrix products of a step, forward and backward, and nothing else.
+
+    Gradients take the weights' places, so that no product can leave the loop; numbers
+    are zero, which takes as long as any.
+    """
+    size = p.SIZES[name]
+    x = jnp.zeros([size.batch, size.pixels], jnp.float32)
+    weights = [0 * jnp.asarray(w) for w in p.weights(size)[::2]]
+
+    def step(state, _):
+        weights, _ = state
+        inputs, outputs, value = [], [], x
+        for w in weights:
+            inputs.append(value[:, : w.shape[0]])
+            outputs.append(inputs[-1] @ w)
+            value = outputs[-1]
+        found = [a.T @ b for a, b in zip(inputs, outputs, strict=True)]
+        # the first layer's input needs no gradient
+        back = [b @ w.T for b, w in zip(outputs[1:], weights[1:], strict=True)]
+        return (found, back), None
+
+    @jax.jit
+    def chunk(weights):
+        shapes = [jnp.zeros([size.batch, w.shape[0]]) for w in weights[1:]]
+        return jax.lax.scan(step, (weights, shapes), length=size.steps)[0]
+
+    def run():
+        jax.block_until_ready(chunk(weights))
+        return size.steps, [0.0]
+
+    return run
+
+
 if __name__ == "__main__":
-    name, _ = p.asked()
-    serve(schools() if name == "schools" else vae(name))
+    name, variant = p.asked()
+    if variant == "products":
+        serve(products(name))
+    else:
+        serve(schools() if name == "schools" else vae(name))

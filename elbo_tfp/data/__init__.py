@@ -1,7 +1,8 @@
 """Small data that ships with scikit-learn, is generated, or fits on a line.
 
 Nothing here downloads, except `mnist`, which says so. Arrays are NumPy, float32 unless
-`dtype` says otherwise, so that they go into a model as they are.
+`dtype` says otherwise, so that they go into a model as they are. Data larger than
+memory are written once by `write_shards`, and `fit` streams what `shards` opens.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from elbo_tfp.data.cells import (
     simulated_cells,
     sparse_rows,
 )
+from elbo_tfp.data.reading import Shards, shards
+from elbo_tfp.data.writing import write_shards
 
 __all__ = [
     "Cells",
     "EightSchools",
     "Series",
+    "Shards",
     "SimulatedCells",
     "Split",
     "digits",
@@ -33,10 +37,12 @@ __all__ = [
     "nile",
     "pbmc",
     "read_h5ad",
+    "shards",
     "simulated_cells",
     "sparse_rows",
     "sunspots",
     "two_humps",
+    "write_shards",
 ]
 
 

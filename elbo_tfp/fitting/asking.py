@@ -61,6 +61,9 @@ def feed(data, batch_size, seed, names):
     if isinstance(data, tf.data.Dataset):
         size = None if batch_size is None else whole("batch_size", batch_size)
         return stream.Stream(data, size)
+    if hasattr(data, "batches"):
+        size = whole("batch_size", batch_size, remedy="A stream is read in batches.")
+        return stream.Stream(data, size, seed)
     data = feeding.checked(data)
     n = structures.batch_size(data)
     size = n if batch_size is None else whole("batch_size", batch_size)
@@ -89,15 +92,28 @@ def schedule(names, kl_schedule, num_steps: int):
     return schedule
 
 
-def options(names, schedule, source, num_data, shards, extras) -> Options:
-    """What is built into a step."""
-    shards, (trace_fn, trainable_variables) = whole("shards", shards), extras
+def shards(asked, source, strategy) -> int:
+    """The number of equal parts of a batch: by default, one for each replica."""
+    replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+    shards = replicas if asked is None else whole("shards", asked)
+    if shards % replicas:
+        raise wrong(
+            f"shards to be a multiple of the number of replicas, {replicas}",
+            shards,
+            "Leave it out to give every replica one.",
+        )
     if source.batch_size is not None and source.batch_size % shards:
         raise wrong(
             f"the batch, {source.batch_size} rows, to be equal shards",
             f"{shards} shards",
             "Choose a batch_size that the number of shards divides.",
         )
+    return shards
+
+
+def options(names, schedule, source, num_data, shards, extras) -> Options:
+    """What is built into a step."""
+    trace_fn, trainable_variables = extras
     if trace_fn is not None and not callable(trace_fn):
         raise wrong("trace_fn to be callable", repr(trace_fn))
     num_data = source.num_data if num_data is None else whole("num_data", num_data)
@@ -132,6 +148,16 @@ def warn_of_scale(options: Options, source, step) -> None:
         "over rows, return the rows' own bounds, [B].",
         stacklevel=3,
     )
+
+
+def warn_of_order(source, state) -> None:
+    """Warns if a fit is continued on a stream that does not repeat itself."""
+    if not source.knows(state.step, state.mark):
+        warnings.warn(
+            "the stream gives other batches than before, so this is not one longer "
+            f"fit. {stream.REPEATABLE}",
+            stacklevel=3,
+        )
 
 
 def _dtype(source) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import optimizers
+from elbo_tfp.fitting import optimizers, stream
 from elbo_tfp.fitting.results import FitResult, FitState, HeldOut
 from elbo_tfp.ground import files
 from elbo_tfp.ground.checks import whole, wrong
@@ -63,6 +63,7 @@ class Checkpoints:
             "stopped": run.stop,
             "seconds": run.seconds,
             "best_at": run.watch.memory[3],
+            "mark": run.plan.feed.mark(run.step),
         }
         try:
             files.write(self.path, _KIND, header, _arrays(run))
@@ -83,6 +84,11 @@ class Checkpoints:
             return
         header, arrays = files.read(self.path, _KIND)
         self._check(header, run.plan)
+        if not run.plan.feed.knows(header["step"], header.get("mark")):
+            raise ValueError(
+                f"the stream gives other batches than the fit that {self.path} "
+                f"belongs to has seen: it would be another fit. {stream.REPEATABLE}"
+            )
         run.restore(_result(run, header, arrays))
         run.stop = header["stopped"]
 
@@ -109,7 +115,7 @@ class Checkpoints:
 def fingerprint(source, options, optimizer) -> dict:
     """What must be the same for a resumed fit to be the same fit."""
     data = getattr(source, "data", None)
-    checksum = 0
+    checksum = getattr(source, "checksum", 0)
     for part in tf.nest.flatten(data) if data is not None else ():
         checksum = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, checksum)
     return {
@@ -151,7 +157,8 @@ def _result(run, header: dict, arrays: dict) -> FitResult:
     memory = (best_elbo, group("later"), best, header["best_at"])
     values = tuple(map(tf.constant, group("state")))
     seed = tuple(header["seed"])
-    state = FitState(run.program.state, values, header["step"], seed, memory)
+    step, mark = header["step"], header.get("mark")
+    state = FitState(run.program.state, values, step, seed, memory, mark)
     held_out, weights = group("held_out"), group("weights")
     error = history.standard_error
     return run.result()._replace(

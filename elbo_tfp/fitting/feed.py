@@ -36,6 +36,16 @@ class NoData:
         """A batch for a first look."""
         return ()
 
+    def mark(self, step: int):
+        """What tells the last batch from others, where that is not the seed's work."""
+
+    def knows(self, step: int, mark) -> bool:
+        """Whether the batches up to this step are those of that mark."""
+        return True
+
+    def leave(self) -> None:
+        """Ends whatever goes on beside the fit."""
+
     @staticmethod
     def pick(inputs, i):
         """The batch of the chunk's step `i`, in the graph."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from elbo_tfp.fitting import asking, older, optimizers
+from elbo_tfp.fitting import asking, devices, older, optimizers
 from elbo_tfp.fitting import objective as calling
 from elbo_tfp.fitting.program import OneDevice
 from elbo_tfp.fitting.rehearsal import rehearse
@@ -27,11 +27,12 @@ def fit(
     convergence_criterion=None,
     trainable_variables=None,
     num_data: int | None = None,
-    shards: int = 1,
+    shards: int | None = None,
     checkpoint=None,
     init: FitResult | None = None,
     jit_compile: bool = True,
     progress: bool | None = None,
+    strategy=None,
     **older_names,
 ) -> FitResult:
     """Climbs a bound with stochastic gradients, in one compiled loop.
@@ -49,9 +50,9 @@ def fit(
             `kl_weight`, `num_data` and `training` (False on held-out data), and
             returns an `Estimate`, a bound `[B]` in nats, or a scalar.
         num_steps: number of steps; with `init`, further steps.
-        data: an array, or a tuple or dict of arrays, data along the first axis; or a
-            `tf.data.Dataset`, which is streamed (of batches, or of data with
-            `batch_size`), every row used.
+        data: an array, or a tuple or dict of arrays, data along the first axis; or
+            what is streamed, every row used: `data.shards(folder)`, or a
+            `tf.data.Dataset` (of batches, or of data with `batch_size`).
         batch_size: rows per step, freshly permuted every epoch; default all rows.
         optimizer: a Keras 3 optimizer, default `Adam(1e-3)`. It is a recipe: `fit`
             copies its settings, keeps the state in the result and leaves it as it is.
@@ -65,11 +66,19 @@ def fit(
             reads, except those of frozen Keras layers.
         num_data: size of the data set, for the objective; default the rows of `data`.
         shards: equal parts of a batch, each with its own noise: shard r draws with
-            `fold_in(step_seed, r)`. The parts' gradients are averaged.
+            `fold_in(step_seed, r)`. The parts' gradients are averaged. Default one,
+            or one for each replica of `strategy`.
         checkpoint: a `Checkpoint`, or a folder.
         init: a finished fit to continue; the result is that of one longer fit.
         jit_compile: whether to use XLA.
         progress: whether to show a bar; default only to a person.
+        strategy: a `tf.distribute.MirroredStrategy`, to use several devices.
+            `objective` is then a function of no arguments that makes the model and
+            returns the objective; it is called in the strategy's scope. The numbers
+            are those of one device with as many `shards`, to rounding: a batch's
+            parts go to the replicas, XLA compiles each one's gradient, and all else
+            (KL weights, traces, held-out data, criteria, checkpoints) is as on one
+            device. An objective that itself changes a variable is refused.
         **older_names: names of the first edition; they work, with a warning.
 
     Returns:
@@ -85,6 +94,8 @@ def fit(
         return older.fit(fit, given, older_names)
     begin = time.perf_counter()
     seed = asking.seed(seed, init)
+    if strategy is not None:
+        objective = devices.build(objective, devices.checked(strategy))
     names = calling.requested(objective)
     watch = asking.watch(convergence_criterion, held_out)
     num_steps = asking.whole("num_steps", num_steps) + (init.steps if init else 0)
@@ -92,13 +103,22 @@ def fit(
     names = calling.without_defaults(objective, names, kl_schedule, num_data, feed)
     schedule = asking.schedule(names, kl_schedule, num_steps)
     extras = trace_fn, trainable_variables
+    shards = asking.shards(shards, feed, strategy)
     options = asking.options(names, schedule, feed, num_data, shards, extras)
     optimizer = optimizers.check(optimizer)
-    step = trace_step(objective, feed.spec, options)
+    if strategy is None:
+        step = trace_step(objective, feed.spec, options)
+    else:
+        own, spec = devices.part_of(options, feed.spec, strategy)
+        step = trace_step(objective, spec, own, part=True)
     asking.warn_of_scale(options, feed, step)
     first = init.steps if init else 0
     rehearse(objective, options, step, (feed, seed, first, schedule))
-    program = OneDevice(step, options, optimizer, feed, bool(jit_compile))
+    asked = step, options, optimizer, feed, bool(jit_compile)
+    if strategy is None:
+        program = OneDevice(*asked)
+    else:
+        program = devices.Mirrored(strategy, *asked)
     mark = feed, options, optimizer
     plan = Plan(
         num_steps=num_steps,
@@ -114,6 +134,7 @@ def fit(
     run = Run(program, plan, watch)
     if init is not None:
         run.restore(init)
+        asking.warn_of_order(feed, init.state)
     if plan.save is not None:
         plan.save.restore(run)
     compile_seconds = time.perf_counter() - begin
@@ -121,4 +142,5 @@ def fit(
         result = run.drive(progress)
     finally:
         program.leave()
+        feed.leave()
     return result._replace(compile_seconds=compile_seconds)

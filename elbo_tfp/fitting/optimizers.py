@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -92,15 +93,18 @@ def rate(optimizer):
     return rates
 
 
-def start(optimizer, trained):
+def start(optimizer, trained, scope=contextlib.nullcontext):
     """An optimizer for `trained`, its state, and what its state was before.
 
     It is a fresh one with the same settings; `optimizer` itself, if that cannot be
-    copied. It has the state that `optimizer` brings, if it brings one.
+    copied. It has the state that `optimizer` brings, if it brings one. `scope()` is
+    where its variables are made.
     """
-    brings, own = check_unbuilt(optimizer, trained), clone(optimizer)
-    if not own.built:
-        own.build(list(trained))
+    brings = check_unbuilt(optimizer, trained)
+    with scope():
+        own = clone(optimizer)
+        if not own.built:
+            own.build(list(trained))
     moments = tuple(variables(own))
     fresh = read(moments)
     if brings and own is not optimizer:

@@ -32,6 +32,13 @@ class Chunk(NamedTuple):
     metrics: Metrics
     """Stacked over the steps taken."""
 
+    @classmethod
+    def of(cls, done, finite, stacked) -> Chunk:
+        """From what a loop returns, whose arrays are padded to its capacity."""
+        done = int(done)
+        cut = tf.nest.map_structure(lambda part: part.numpy()[:done], stacked)
+        return cls(done, bool(finite), cut)
+
 
 class Program(Protocol):
     """A compiled loop, on one device or several."""
@@ -68,7 +75,7 @@ class OneDevice:
         begin = time.perf_counter()
         self.step, self.trained = step, step.trained
         self.outputs = step.graph.outputs[1]
-        self.capacity = min(feed.capacity, _fitting(self.outputs))
+        self.capacity = min(feed.capacity, fitting(self.outputs))
         self._pick = feed.pick
         self.optimizer, self.moments, self._fresh = optimizers.start(
             optimizer, self.trained
@@ -86,16 +93,13 @@ class OneDevice:
         refused = self._loop.settle(*nothing)
         self.compiled = self._loop.jit_compile
         if refused is not None:
-            warnings.warn(_FALLBACK.format(_culprit(refused)), stacklevel=3)
+            warnings.warn(fallback(refused), stacklevel=3)
         seconds = step.seconds + time.perf_counter() - begin
         _warn_if_slow(seconds, step.graph.definition)
 
     def run(self, count: int, arguments) -> Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
-        done, finite, stacked = self._loop(tf.constant(count), *arguments)
-        done = int(done)
-        cut = tf.nest.map_structure(lambda part: part.numpy()[:done], stacked)
-        return Chunk(done, bool(finite), cut)
+        return Chunk.of(*self._loop(tf.constant(count), *arguments))
 
     def leave(self) -> None:
         """Puts an optimizer that could not be copied back as it came."""
@@ -116,7 +120,7 @@ class OneDevice:
         return compiled.Known(key, (*graph.captured, *(v.handle for v in mine)))
 
     def _chunk(self, count, first, seeds, weights, inputs):
-        arrays = tf.nest.map_structure(self._array, self.outputs)
+        empty = arrays(self.outputs, self.capacity)
         # what the step captures enters here: in the loop it would become constants
         captured = [
             t if t.dtype in (tf.resource, tf.variant) else tf.identity(t)
@@ -137,23 +141,34 @@ class OneDevice:
             following = tf.gather(seeds, tf.minimum(i + 1, self.capacity - 1))
             return i + 1, step + 1, following, finite, arrays
 
-        i, _, _, finite, arrays = tf.while_loop(
+        i, _, _, finite, filled = tf.while_loop(
             lambda i, step, seed, finite, arrays: (i < count) & finite,
             body,
-            (tf.constant(0), first, seeds[0], tf.constant(True), arrays),
+            (tf.constant(0), first, seeds[0], tf.constant(True), empty),
         )
-        for v in (*self.trained, *self.moments):
-            if v.dtype.is_floating:
-                # 0 v = 0, or NaN if v is not finite: one sum asks for all entries
-                finite &= tf.equal(tf.reduce_sum(0.0 * v), 0.0)
-        stacked = tf.nest.map_structure(lambda array: array.stack(), arrays)
+        finite &= all_finite((*self.trained, *self.moments))
+        stacked = tf.nest.map_structure(lambda array: array.stack(), filled)
         return i, finite, stacked
 
-    def _array(self, output):
-        return tf.TensorArray(output.dtype, self.capacity, element_shape=output.shape)
+
+def arrays(outputs, capacity: int):
+    """Room for what `capacity` steps record, each as `outputs`."""
+    return tf.nest.map_structure(
+        lambda s: tf.TensorArray(s.dtype, capacity, element_shape=s.shape), outputs
+    )
 
 
-def _fitting(outputs) -> int:
+def all_finite(variables):
+    """Whether all variables are finite, in the graph."""
+    finite = tf.constant(True)
+    for v in variables:
+        if v.dtype.is_floating:
+            # 0 v = 0, or NaN if v is not finite: one sum asks for all entries
+            finite &= tf.equal(tf.reduce_sum(0.0 * v), 0.0)
+    return finite
+
+
+def fitting(outputs) -> int:
     """How many steps' records fit in memory."""
     outputs = tf.nest.flatten(outputs)
     nbytes = sum(part.dtype.size * (part.shape.num_elements() or 1) for part in outputs)
@@ -165,6 +180,11 @@ _FALLBACK = (
     "XLA cannot compile this objective ({}); fit runs it as a plain TensorFlow graph, "
     "which is slower. Pass jit_compile=False to say that this is meant."
 )
+
+
+def fallback(refused) -> str:
+    """What is said when XLA has refused."""
+    return _FALLBACK.format(_culprit(refused))
 
 
 def _culprit(error) -> str:

@@ -35,6 +35,8 @@ class FitState(NamedTuple):
     """The stateless seed of the fit."""
     memory: tuple
     """What early stopping remembers: best ELBO, later ones, best values, their step."""
+    mark: int | None = None
+    """A checksum of the last batch of a stream."""
 
 
 class FitResult(NamedTuple):

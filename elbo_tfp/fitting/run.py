@@ -252,7 +252,10 @@ class Run:
             compile_seconds=0.0,
             compiled=program.compiled,
             seed=plan.seed,
-            state=FitState(program.state, self.values(), self.step, plan.seed, memory),
+            state=FitState(
+                *(program.state, self.values(), self.step, plan.seed, memory),
+                mark=plan.feed.mark(self.step),
+            ),
         )
 
 

@@ -62,17 +62,27 @@ class Step(NamedTuple):
     """A traced gradient step."""
 
     graph: compiled.Graph
-    """Of `(batch, seeds, step, kl_weight)`, returns `(descent, Metrics)`."""
+    """Of `(batch, seeds, step, kl_weight)`, returns `(descent, Metrics)`; of a part
+    of a batch, `(descent, (elbo, value))`."""
     trained: tuple
     """The variables that have a gradient, in the order of `descent`."""
     scalar: bool
     """Whether the objective returns one number for a whole batch."""
     seconds: float
     """What tracing took."""
+    like: tuple
+    """The specs of its arguments."""
 
 
-def trace_step(objective, spec, options: Options) -> Step:
+def trace_step(objective, spec, options: Options, part: bool = False) -> Step:
     """Traces one step and finds the variables that it trains and captures.
+
+    Args:
+        objective: the callable.
+        spec: of a batch.
+        options: what is built in.
+        part: whether the batch is one device's part of a larger one; then there are
+            no metrics yet.
 
     Raises:
         ValueError: if the objective returns a wrong shape, or trains nothing.
@@ -80,20 +90,24 @@ def trace_step(objective, spec, options: Options) -> Step:
     found, begin = {}, time.perf_counter()
 
     def step(*arguments):
-        descent, metrics, found["trained"], found["rank"] = _descend(
+        descent, made, found["trained"], found["rank"] = _descend(
             objective, options, arguments
         )
-        return descent, metrics
+        if part:
+            return descent, (made.elbo, made.value)
+        return descent, metrics(
+            options, arguments[2], made.elbo, made.value, descent, found["trained"]
+        )
 
-    graph = compiled.traced(
-        step,
+    like = (
         spec,
         tf.TensorSpec([options.shards, 2], tf.int32),
         tf.TensorSpec([], tf.int32),
         tf.TensorSpec([], options.dtype),
     )
+    graph = compiled.traced(step, *like)
     seconds = time.perf_counter() - begin
-    return Step(graph, tuple(found["trained"]), found["rank"] == 0, seconds)
+    return Step(graph, tuple(found["trained"]), found["rank"] == 0, seconds, like)
 
 
 def estimate(objective, options: Options, part, training: bool) -> Estimate:
@@ -119,7 +133,7 @@ def estimate(objective, options: Options, part, training: bool) -> Estimate:
 
 
 def _descend(objective, options: Options, arguments):
-    """The averaged downhill gradient of all shards, the metrics, the variables."""
+    """The averaged downhill gradient of all shards, the bounds, the variables."""
     chosen, variables, shards = options.chosen, None, []
     for part in parts(options, arguments):
         with tf.GradientTape(watch_accessed_variables=chosen is None) as tape:
@@ -134,8 +148,7 @@ def _descend(objective, options: Options, arguments):
     variables, descent = _average(variables, [g for g, _ in shards], chosen)
     rank = shards[0][1].surrogate.shape.rank
     made = Estimate(*map(_concat, zip(*[m for _, m in shards], strict=True)))
-    metrics = _metrics(options, arguments[2], made, descent, variables)
-    return descent, metrics, variables, rank
+    return descent, made, variables, rank
 
 
 def parts(options: Options, arguments):
@@ -162,7 +175,7 @@ def _concat(parts):
 def _trainable(tape, chosen) -> list:
     if chosen is not None:
         return list(chosen)
-    watched = tape.watched_variables()
+    watched = [compiled.undivided(v) for v in tape.watched_variables()]
     frozen = frozen_by_keras(watched)
     return [v for v in watched if id(v) not in frozen]
 
@@ -221,13 +234,23 @@ def _nothing_to_train(variables, missing) -> str:
     )
 
 
-def _metrics(options, step, made: Estimate, descent, variables) -> Metrics:
-    elbo, value = tf.reduce_mean(made.elbo), tf.reduce_mean(made.value)
+def metrics(options, step, elbos, values, descent, variables) -> Metrics:
+    """What is recorded of a step, from the bounds of its whole batch.
+
+    Args:
+        options: what is built into the step.
+        step: its number.
+        elbos: un-annealed ELBO of each datum, `[B]` or scalar, nats.
+        values: the bound of each, of the same shape, nats.
+        descent: the averaged downhill gradient.
+        variables: the trained variables.
+    """
+    elbo, value = tf.reduce_mean(elbos), tf.reduce_mean(values)
     error = ()
-    if made.elbo.shape.rank == 1 and made.elbo.shape[0] != 1:
-        size = tf.cast(tf.size(made.elbo), elbo.dtype)
+    if elbos.shape.rank == 1 and elbos.shape[0] != 1:
+        size = tf.cast(tf.size(elbos), elbo.dtype)
         # standard error of a mean = sqrt(sum (x - mean)^2 / (B (B - 1)))
-        squares = tf.reduce_sum(tf.math.squared_difference(made.elbo, elbo))
+        squares = tf.reduce_sum(tf.math.squared_difference(elbos, elbo))
         error = tf.sqrt(squares / (size * (size - 1)))
     trace = ()
     if options.trace_fn is not None:

@@ -90,6 +90,12 @@ class Compiled:
         program.settled = True
         return _structured(self._graph.outputs, found)
 
+    def reading(self, other) -> Compiled:
+        """The same program on other tensors: `other` of each that it captures."""
+        captured = tuple(map(other, self._graph.captured))
+        graph = self._graph._replace(captured=captured)
+        return Compiled(graph, self._program, self._like)
+
     @property
     def jit_compile(self) -> bool:
         """Whether XLA compiles the program."""
@@ -173,10 +179,16 @@ def traced(function, *like) -> Graph:
     leaves.clear()
     by_handle = {id(v.handle): v for v in concrete.graph.variables}
     handles = [id(external) for external, _ in concrete.graph.captures]
-    variables = tuple(by_handle[h] for h in handles if h in by_handle)
+    variables = tuple(undivided(by_handle[h]) for h in handles if h in by_handle)
     definition, lifted, key = canonical(concrete.graph)
     captured = (*concrete.captured_inputs, *lifted)
     return Graph(key, definition, captured, variables, outputs)
+
+
+def undivided(variable):
+    """The variable of a `tf.distribute` strategy that this one is a copy of, or it."""
+    of = getattr(variable.handle, "_distributed_container", None)
+    return variable if of is None else of()
 
 
 def _recalled(known: Known, function, *like) -> Graph:

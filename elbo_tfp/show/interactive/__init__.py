@@ -23,6 +23,7 @@ from elbo_tfp.show.interactive.gaussian import gaussian_elbo
 from elbo_tfp.show.interactive.gridworld import GridFigure
 from elbo_tfp.show.interactive.humps import two_humps
 from elbo_tfp.show.interactive.missing import lost_above
+from elbo_tfp.show.interactive.ring import ring_of_devices
 from elbo_tfp.show.interactive.river import drifting_level
 from elbo_tfp.show.interactive.tug import tug_of_war
 from elbo_tfp.show.interactive.units import noise_and_units
@@ -44,6 +45,7 @@ __all__ = [
     "gaussian_elbo",
     "lost_above",
     "noise_and_units",
+    "ring_of_devices",
     "tug_of_war",
     "two_answers",
     "two_humps",

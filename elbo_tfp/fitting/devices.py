@@ -1,0 +1,237 @@
+"""A fit on several devices under `tf.distribute`.
+
+A batch is as many equal parts as there are replicas. Each replica has the gradient of
+its own part, which XLA compiles; the gradients are averaged over replicas and every
+replica makes the same update. The noise belongs to the shard and not to the device, so
+one device that accumulates the same shards gives the same numbers, to rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+
+import tensorflow as tf
+
+from elbo_tfp.fitting import optimizers, program
+from elbo_tfp.fitting.state import read, write
+from elbo_tfp.fitting.step import Options, Step, metrics
+from elbo_tfp.ground import compiled, structures
+from elbo_tfp.ground.checks import wrong
+
+
+def checked(strategy):
+    """A strategy that `fit` knows.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        raise wrong(
+            "strategy to be a tf.distribute.MirroredStrategy",
+            type(strategy).__name__,
+            "Leave it out to use one device.",
+        )
+    return strategy
+
+
+def build(make, strategy):
+    """The objective that `make()` returns, with its variables on every replica.
+
+    Raises:
+        ValueError: if `make` takes arguments, as an objective does.
+    """
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise wrong(
+            "a function of no arguments, which makes the model and returns the "
+            "objective, since strategy was given",
+            f"{make!r} ({error})",
+            "Write def build(): model = ...; return objective.",
+        ) from error
+    with strategy.scope():
+        return make()
+
+
+def part_of(options: Options, spec, strategy):
+    """The options and the spec of one replica's part of a batch."""
+    replicas = strategy.num_replicas_in_sync
+    size = options.batch_size and options.batch_size // replicas
+    shards = options.shards // replicas
+    own = options._replace(shards=shards, batch_size=size, trace_fn=None)
+    return own, structures.specs(spec, size)
+
+
+class Mirrored:
+    """A step on the replicas of a strategy, and the loop around it.
+
+    Args:
+        strategy: of `tf.distribute`.
+        step: the traced step of one replica's part of a batch.
+        options: what is built into a step of a whole batch.
+        optimizer: a Keras optimizer, of which the program uses a copy.
+        feed: where the batches come from.
+        jit_compile: whether to use XLA for a replica's gradient, if it can.
+    """
+
+    def __init__(self, strategy, step: Step, options, optimizer, feed, jit_compile):
+        self.strategy, self.step, self.trained = strategy, step, step.trained
+        self.replicas = strategy.num_replicas_in_sync
+        _check_variables(step, strategy)
+        _check_optimizer(optimizer)
+        self.optimizer, self.moments, _ = optimizers.start(
+            optimizer, self.trained, strategy.scope
+        )
+        # it would sum over replicas once more, after clipping what is their mean
+        self.optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+        self.state = (*step.graph.variables, *self.moments)
+        # what was assigned to one copy only holds for all
+        write(self.state, read(self.state))
+        self._metrics = self._traced_metrics(options)
+        self.outputs = self._metrics.outputs
+        self.capacity = min(feed.capacity, program.fitting(self.outputs))
+        self._pick = feed.pick
+        self._gradient = compiled.compiled(
+            lambda *part: step.graph(part, step.graph.captured),
+            *step.like,
+            jit_compile=jit_compile,
+        )
+        self._settle()
+        self.compiled = self._gradient.jit_compile
+        # a partial: TensorFlow counts retracings by code object and would warn
+        self._loop = tf.function(functools.partial(self._chunk), autograph=False)
+
+    def run(self, count: int, arguments) -> program.Chunk:
+        """Takes `count` steps (fewer if a bound is not finite)."""
+        return program.Chunk.of(*self._loop(tf.constant(count), *arguments))
+
+    def leave(self) -> None:
+        """Nothing: the optimizer is a copy."""
+
+    def _settle(self) -> None:
+        """Compiles the gradient, on one replica's part of nothing."""
+        nothing = tf.nest.map_structure(
+            lambda s: tf.zeros(s.shape, s.dtype), self.step.like
+        )
+        with tf.device(self.strategy.extended.worker_devices[0]):
+            refused = self._gradient.settle(*nothing)
+        if refused is not None:
+            warnings.warn(program.fallback(refused), stacklevel=4)
+
+    def _traced_metrics(self, options):
+        """What is recorded, of the bounds of a whole batch and its gradient."""
+        descent, bounds = self.step.graph.outputs
+        rows = self.replicas * (bounds[0].shape.num_elements() or 1)
+        whole = [tf.TensorSpec([rows], bound.dtype) for bound in bounds]
+
+        def recorded(number, elbos, values, descent):
+            return metrics(options, number, elbos, values, descent, self.trained)
+
+        number = tf.TensorSpec([], tf.int32)
+        return compiled.traced(recorded, number, *whole, descent)
+
+    def _chunk(self, count, first, seeds, weights, inputs):
+        arrays = program.arrays(self.outputs, self.capacity)
+
+        def body(i, finite, arrays):
+            part = self._pick(inputs, i), seeds[i], first + i, weights[i]
+            found = self.strategy.run(self._one, (part,))
+            found = tf.nest.map_structure(self._mine, found)
+            arrays = tf.nest.map_structure(
+                lambda array, part: array.write(i, part), arrays, found
+            )
+            return i + 1, tf.math.is_finite(found.value + found.elbo), arrays
+
+        i, finite, arrays = tf.while_loop(
+            lambda i, finite, arrays: (i < count) & finite,
+            body,
+            (tf.constant(0), tf.constant(True), arrays),
+            parallel_iterations=1,
+        )
+        finite &= program.all_finite((*self.trained, *self.moments))
+        return i, finite, tf.nest.map_structure(lambda array: array.stack(), arrays)
+
+    def _one(self, part):
+        """One step on one replica."""
+        context, n = tf.distribute.get_replica_context(), self.replicas
+        r = int(tf.get_static_value(context.replica_id_in_sync_group))
+        descent, bounds = self._gradient.reading(_own)(*_cut(part, r, n))
+        # every replica's bounds have a place of their own in the sum
+        parts = *(g / n for g in descent), *(_placed(bound, r, n) for bound in bounds)
+        *descent, elbo, value = context.all_reduce("SUM", list(parts))
+        arguments = part[2], elbo, value, tuple(descent)
+        found = self._metrics(arguments, map(_own, self._metrics.captured))
+        with tf.control_dependencies(tf.nest.flatten(found)):
+            self.optimizer.apply(descent, list(self.trained))
+        return found
+
+    def _mine(self, tensor):
+        return self.strategy.experimental_local_results(tensor)[0]
+
+
+def _check_variables(step: Step, strategy) -> None:
+    """Raises `ValueError` if a variable has no copy on every replica, or changes."""
+    outside = [
+        v.name.removesuffix(":0")
+        for v in step.graph.variables
+        if not strategy.extended.variable_created_in_scope(v)
+    ]
+    if outside:
+        raise wrong(
+            "every variable to be made inside build(), where the strategy copies it to "
+            "all replicas",
+            f"{', '.join(outside)} from outside",
+            "Make models, encoders and layers inside build() and give layers their "
+            "input shape, so that they make their variables there.",
+        )
+    graph = step.graph.definition
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    if any(node.op.startswith("Assign") for node in nodes):
+        raise wrong(
+            "an objective that changes no variable by itself",
+            "one that assigns to a variable at every step",
+            "BatchNormalization's moments and the seeds of Keras' Dropout would differ "
+            "between replicas: use LayerNormalization, or leave strategy out.",
+        )
+
+
+def _check_optimizer(optimizer) -> None:
+    """Raises `ValueError` if an optimizer's update does not work on replicas."""
+    expected = "an optimizer that several devices can share"
+    if not optimizers.recipe(optimizer):
+        raise wrong(
+            expected,
+            f"{optimizer!r}, which cannot be copied",
+            "Use one of Keras' own, or leave strategy out.",
+        )
+    if optimizer.gradient_accumulation_steps:
+        raise wrong(
+            expected,
+            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
+            "A larger batch_size with more shards accumulates as well.",
+        )
+
+
+def _own(tensor):
+    """This replica's copy of a variable's handle; another tensor is the same on all."""
+    of = getattr(tensor, "_distributed_container", None)
+    return tensor if of is None else of().handle
+
+
+def _cut(part, r: int, replicas: int):
+    """Part `r` of a batch and of its seeds."""
+    batch, seeds, step, weight = part
+    batch, seeds = tf.nest.map_structure(
+        lambda x: x[r * x.shape[0] // replicas : (r + 1) * x.shape[0] // replicas],
+        (batch, seeds),
+    )
+    return batch, seeds, step, weight
+
+
+def _placed(bound, r: int, replicas: int):
+    """Numbers at place `r` among those of all replicas, zeros elsewhere."""
+    bound = tf.reshape(bound, [-1])
+    n = bound.shape[0]
+    return tf.pad(bound, [[r * n, (replicas - 1 - r) * n]])
