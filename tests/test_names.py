@@ -19,7 +19,7 @@ CONTRACT = {
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
     "full_rank_for flow_for markov",
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap "
-    "MarkovGaussian Optimality Trajectories",
+    "MarkovGaussian Optimality StudentT Trajectories",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "

@@ -14,7 +14,8 @@ import tensorflow as tf
 from elbo_tfp.fitting import feed
 from elbo_tfp.ground import structures
 
-_BYTES_PER_CHUNK = 2**25
+_BYTES_PER_CHUNK = 2**23
+"""Few, since what is freed in pieces of this size comes back to the system late."""
 REPEATABLE = (
     "A dataset that is read anew must give the same rows: shuffle(..., seed=0, "
     "reshuffle_each_iteration=False), or data.write_shards and data.shards, which take "
