@@ -23,7 +23,7 @@ CONTRACT = {
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
-    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save",
+    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save tf32",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots "
     "pbmc simulated_cells read_h5ad sparse_rows Shards shards write_shards",
     "elbo_tfp.show.plots": "use_style density images",
