@@ -79,9 +79,8 @@ def annealed():
 
 def refined():
     model, _ = model_and_q()
-    encoder = et.Encoder(
-        lambda x: tf.zeros([tf.shape(x)[0], 2]), et.families.mean_field(1)
-    )
+    family = et.families.mean_field(1)
+    encoder = et.Encoder(lambda x: tf.zeros([tf.shape(x)[0], 2]), family)
     et.gaps.refine(encoder, model, X, num_steps=3, max_rounds=1, seed=0)
 
 
@@ -101,6 +100,7 @@ ROOMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_room_runs_in_full_unless_asked(room, seen):
     ROOMS[room]()
