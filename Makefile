@@ -13,7 +13,8 @@ export PYTHONPATH := $(CURDIR)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help book test unit notebooks notebook-tests lint bench audit browser clean venv
+.PHONY: help book test unit notebooks notebook-tests lint bench audit crosscheck \
+	browser clean venv
 
 help:  ## this list
 	@echo "The Evidence Lower Bound: a working tutorial"
@@ -53,7 +54,8 @@ lint: .venv/.installed  ## ruff on code and notebooks, codespell on prose
 browser: .venv/.installed  ## look at the built pages with Chromium; screenshots too
 	@$(PY) -m tools.log $(LOG)/browser.txt $(PY) -m tools.browser --screens _build/screens
 
-BENCHMARKS := $(filter-out benchmarks/harness.py benchmarks/__init__.py, \
+BENCHMARKS := $(filter-out $(patsubst %,benchmarks/%.py, \
+	harness __init__ crosscheck), \
 	$(wildcard benchmarks/[a-z]*.py))
 
 bench: .venv/.installed .venv-bench/.installed  ## timings against other libraries
@@ -68,6 +70,9 @@ bench: .venv/.installed .venv-bench/.installed  ## timings against other librari
 
 audit: .venv/.installed  ## ten broken and five healthy models: what audit says
 	@$(PY) -m benchmarks.audit --json benchmarks/results/audit.json
+
+crosscheck: .venv/.installed .venv-bench/.installed  ## the same numbers in other libraries
+	@$(PY) benchmarks/crosscheck.py --out
 
 venv: .venv/.installed  ## only the environment
 	@echo "The environment is ready: .venv/bin/python"

@@ -27,10 +27,11 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 OURS = str(ROOT / ".venv/bin/python")
-PEERS = str(ROOT / ".venv-bench/bin/python")
+PEERS = os.environ.get("BENCH_PEERS", str(ROOT / ".venv-bench/bin/python"))
 PACKAGES = (
     *("tensorflow", "tensorflow-probability", "keras", "tf-keras", "numpy"),
     *("jax", "jaxlib", "optax", "numpyro", "pyro-ppl", "torch"),
+    *("scipy", "scikit-learn", "statsmodels"),
 )
 
 
@@ -79,13 +80,13 @@ def serve(run, **more) -> None:
 
     `more` is told beside the versions: the device, say.
     """
-    _say({"ready": True, "versions": versions() | more})
+    say({"ready": True, "versions": versions() | more})
     for _ in sys.stdin:
         begin, begin_cpu = time.perf_counter(), time.process_time()
         steps, elbo = run()
         seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
         tail = [float(value) for value in elbo[-max(1, len(elbo) // 2) :]]
-        _say(Run(steps, seconds, cpu, sum(tail) / len(tail))._asdict())
+        say(Run(steps, seconds, cpu, sum(tail) / len(tail))._asdict())
 
 
 def versions() -> dict:
@@ -99,7 +100,8 @@ def versions() -> dict:
     return found
 
 
-def _say(message: dict) -> None:
+def say(message: dict) -> None:
+    """Tells the parent; what a library prints beside is not heard."""
     print("@" + json.dumps(message), flush=True)
 
 
@@ -143,6 +145,28 @@ class Worker:
             if line.startswith("@"):
                 return json.loads(line[1:])
         raise RuntimeError(f"{self.name} stopped; its error stands above.")
+
+
+def ask(python, script, arguments=(), threads=2) -> tuple[list, dict]:
+    """Runs a script to its end; what it said, and its versions.
+
+    Raises:
+        RuntimeError: if the interpreter is absent or the script fails, with the last
+            line of its error.
+    """
+    command = [str(python), str(script), *map(str, arguments)]
+    try:
+        done = subprocess.run(
+            command, env=_environment(threads, 1), capture_output=True, text=True
+        )
+    except OSError as error:
+        raise RuntimeError(f"{python} cannot be run: {error}") from error
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or ["no error was printed"]
+        raise RuntimeError(f"{Path(script).name} failed: {last[-1]}")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("@")]
+    *found, end = [json.loads(line[1:]) for line in lines]
+    return found, end["versions"]
 
 
 def _environment(threads: int, length: int) -> dict:

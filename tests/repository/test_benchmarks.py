@@ -124,3 +124,18 @@ def test_two_lengths_tell_steps_from_what_a_call_costs():
     assert found[1:] == [harness.Run(40, 80.0, 80.0, -2.0, 3.0)] * 2
     summary = harness.summarize({"a": found}, "a")[0]
     assert (summary.median, summary.call, summary.first) == (2e6, 3e3, 79.0)
+
+
+def test_a_script_is_asked_and_its_chatter_not_heard(tmp_path):
+    script = tmp_path / "asked.py"
+    script.write_text(
+        "import sys\nfrom harness import say\nprint('chatter')\n"
+        "say({'n': int(sys.argv[1])})\nsay({'versions': {'a': '1'}})"
+    )
+    found = harness.ask(harness.sys.executable, script, [7])
+    assert found == ([{"n": 7}], {"a": "1"})
+    script.write_text("raise OSError('the reason')")
+    with pytest.raises(RuntimeError, match="asked.py failed: OSError: the reason"):
+        harness.ask(harness.sys.executable, script)
+    with pytest.raises(RuntimeError, match="/no/python cannot be run"):
+        harness.ask("/no/python", script)
