@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help book test unit notebooks notebook-tests lint bench audit crosscheck \
-	browser clean venv
+	faults oldest colab versions browser clean venv
 
 help:  ## this list
 	@echo "The Evidence Lower Bound: a working tutorial"
@@ -73,6 +73,35 @@ audit: .venv/.installed  ## ten broken and five healthy models: what audit says
 
 crosscheck: .venv/.installed .venv-bench/.installed  ## the same numbers in other libraries
 	@$(PY) benchmarks/crosscheck.py --out
+
+faults: .venv/.installed  ## kills, full disks, changed files over the whole package
+	@$(PY) -m benchmarks.faults
+
+oldest: .venv-oldest/.installed  ## tests and notebooks on the oldest versions
+	@$(MAKE) --no-print-directory versions SET=oldest
+
+colab: .venv-colab/.installed  ## tests and notebooks on the versions of Colab
+	@$(MAKE) --no-print-directory versions SET=colab
+
+# UNIT and BOOK name a part of either: make oldest UNIT=tests/bounds BOOK=book/01*.ipynb
+UNIT ?= tests --ignore tests/repository
+BOOK ?= book
+
+versions:
+	@.venv-$(SET)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(UNIT)
+	@.venv-$(SET)/bin/python -m pytest -q -n $(JOBS) --dist loadscope --nbval-lax \
+		--nbval-current-env --nbval-cell-timeout 900 $(BOOK)
+
+.venv-oldest/.installed: PYTHON_OF_SET ?= python3.11
+.venv-colab/.installed: PYTHON_OF_SET ?= python3.13
+.venv-%/.installed: .github/constraints-%.txt pyproject.toml
+	@echo "Creating .venv-$* with $(PYTHON_OF_SET) (about 2 GB on disk) ..."
+	@$(PYTHON_OF_SET) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --disable-pip-version-check --quiet \
+		--constraint $< '.[codes,arviz,convex]' pytest pytest-xdist pytest-cov \
+		hypothesis nbval nbclient jupytext pyyaml
+	@.venv-$*/bin/python -m pip check
+	@touch $@
 
 venv: .venv/.installed  ## only the environment
 	@echo "The environment is ready: .venv/bin/python"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
+from elbo_tfp.ground import files
 from elbo_tfp.ground.checks import wrong
 
 
@@ -34,20 +32,8 @@ def target(path):
     if path is None:
         yield io.BytesIO()
         return
-    path = Path(path)
-    handle, part = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-    )
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
+    with files.replacing(path) as file:
+        yield file
 
 
 @contextlib.contextmanager

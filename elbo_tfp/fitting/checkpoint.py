@@ -41,7 +41,12 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Writes and reads the checkpoint of one fit."""
+    """Writes and reads the checkpoint of one fit.
+
+    Raises:
+        ValueError: if the folder holds a checkpoint and is not to be resumed.
+        OSError: if nothing can be written there, before a step is taken.
+    """
 
     def __init__(self, asked: Checkpoint, num_steps: int, fingerprint: dict):
         self.path = Path(asked.folder) / _NAME
@@ -53,6 +58,8 @@ class Checkpoints:
                 f"{self.path} holds a checkpoint. Pass Checkpoint(..., resume=True) to "
                 "go on from it, or another folder to start anew."
             )
+        if not self.path.exists():
+            files.check_place(self.path)
 
     def __call__(self, run) -> None:
         """Saves a run; a disk that is full costs the checkpoint, not the fit."""

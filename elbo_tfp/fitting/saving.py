@@ -83,8 +83,12 @@ def load(path, *, probe=None, **parts) -> None:
     variables = found.variables
     _check_shapes(path, variables, values)
     before = [v.numpy() for v in variables]
-    _assign(variables, values)
-    numbers = run(parts, x, probe).numbers
+    try:
+        _assign(variables, values)
+        numbers = run(parts, x, probe).numbers
+    except BaseException:
+        _assign(variables, before)
+        raise
     if not _same(numbers, expected):
         _assign(variables, before)
         why = "" if "counts" in header else _FIRST

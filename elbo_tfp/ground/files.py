@@ -8,6 +8,9 @@ reader sees the old file or the new one, whatever happens in between.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import itertools
 import json
 import os
 import zipfile
@@ -17,33 +20,50 @@ import numpy as np
 
 _VERSION = 1
 _PART = ".part"
+_count = itertools.count()
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A binary file that takes its name only when it is complete and on the disk.
+
+    A process that is killed leaves `.NAME.*.part` beside it, which can be deleted.
+
+    Raises:
+        OSError: if it cannot be written (full disk, no permission); it names the path.
+            The old file is then as it was, and nothing else is left behind.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_count)}{_PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+    _sync_folder(path.parent)
 
 
 def write(path, kind: str, header: dict, arrays: dict[str, np.ndarray]) -> None:
     """Replaces the file at `path` by a complete new one.
 
     Raises:
-        OSError: if it cannot be written (full disk, no permission); the old file is
-            then as it was, and nothing else is left behind.
+        OSError: as `replacing` does.
     """
-    path = Path(path)
     dtypes = {name: array.dtype.name for name, array in arrays.items()}
     header = {"kind": kind, "version": _VERSION, "dtypes": dtypes, **header}
     packed = {f"array/{name}": _plain(array) for name, array in arrays.items()}
     packed["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **packed)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
+    packed["digest"] = _digest(packed)
+    with replacing(path) as file:
+        np.savez(file, **packed)
 
 
 def read(path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -54,37 +74,89 @@ def read(path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
         ValueError: if it is truncated, damaged, or was not written by `write`.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if "header" not in archive.files:
-                raise _Foreign(f"{path} is no {kind} of elbo_tfp: it has no header.")
-            header = json.loads(archive["header"].tobytes())
-            arrays = {
-                name.removeprefix("array/"): archive[name]
-                for name in archive.files
-                if name.startswith("array/")
-            }
-    except (FileNotFoundError, _Foreign):
-        raise
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a {kind} of elbo_tfp: it is truncated, damaged "
-            f"or another kind of file ({error})."
-        ) from error
+    with _named(path, kind):
+        packed = _unpack(path)
+        if "header" not in packed:
+            raise _Foreign(f"{path} is no {kind} of elbo_tfp: it has no header.")
+        digest = packed.pop("digest", None)  # the first edition wrote none
+        if digest is not None and not np.array_equal(digest, _digest(packed)):
+            raise ValueError("its check sum differs")
+        header = json.loads(packed.pop("header").tobytes())
     _check_header(path, kind, header)
-    types = header["dtypes"]
-    return header, {name: _typed(a, types[name]) for name, a in arrays.items()}
+    with _named(path, kind):
+        types = header["dtypes"]
+        arrays = {name.removeprefix("array/"): a for name, a in packed.items()}
+        if arrays.keys() != types.keys():
+            raise ValueError("arrays are missing or too many")
+        return header, {name: _typed(a, types[name]) for name, a in arrays.items()}
 
 
 class _Foreign(ValueError):
     """A sound archive that this library did not write."""
 
 
+@contextlib.contextmanager
+def _named(path, kind: str):
+    """Whatever damage makes the readers of zip, NumPy and JSON raise, as one error."""
+    try:
+        yield
+    except (FileNotFoundError, _Foreign):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a {kind} of elbo_tfp: it is truncated, damaged "
+            f"or another kind of file ({error})."
+        ) from error
+
+
+def _unpack(path) -> dict[str, np.ndarray]:
+    """The arrays of an archive; zip's own check sums are compared while reading."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        # never more memory than the file is long, whatever its fields say
+        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+            raise ValueError("it is compressed")
+        if sum(m.file_size for m in members) > path.stat().st_size:
+            raise ValueError("its parts are longer than the file")
+        return {m.filename.removesuffix(".npy"): _array(archive, m) for m in members}
+
+
+def _array(archive, member) -> np.ndarray:
+    """One array, without pickles, of what is there: a false shape allocates nothing."""
+    data = archive.read(member)
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version of NumPy's format")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    array = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _digest(packed: dict[str, np.ndarray]) -> np.ndarray:
+    """Sixteen bytes that change if a name, a type, a shape or a number does."""
+    check = hashlib.blake2b(digest_size=16)
+    for name in sorted(packed):
+        array = packed[name]
+        check.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        check.update(np.ascontiguousarray(array))
+    return np.frombuffer(check.digest(), np.uint8)
+
+
+def check_place(path) -> None:
+    """Raises `OSError`, which names the place, if no file can be made at `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trial = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    trial.touch()
+    trial.unlink()
+
+
 def clean(path) -> None:
     """Removes what a killed process left half-written next to `path`."""
     path = Path(path)
     for left in path.parent.glob(f".{path.name}.*{_PART}"):
-        left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that is read-only
+            left.unlink()
 
 
 def _check_header(path, kind: str, header) -> None:
@@ -108,7 +180,7 @@ def _typed(array: np.ndarray, name: str) -> np.ndarray:
         return array
     import ml_dtypes
 
-    return array.view(getattr(ml_dtypes, name))
+    return array.view(np.dtype(getattr(ml_dtypes, name)))
 
 
 def _sync_folder(folder: Path) -> None:

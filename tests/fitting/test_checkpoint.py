@@ -4,11 +4,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
-import sys
-import textwrap
-import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -131,7 +126,7 @@ def test_truncated_and_foreign_files_are_named(tmp_path):
         with pytest.raises(ValueError, match="truncated, damaged or another kind"):
             run(8, checkpoint=Checkpoint(tmp_path, resume=True))
     flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 255
+    flipped[whole.index(b"NUMPY") + 127] ^= 255  # the first byte of an array
     path.write_bytes(flipped)
     with pytest.raises(ValueError, match="truncated, damaged|belongs to another"):
         run(8, checkpoint=Checkpoint(tmp_path, resume=True))
@@ -218,57 +213,3 @@ def test_early_stopping_survives_a_resume(tmp_path):
     assert resumed.steps == whole.steps
     assert resumed.restored_step == whole.restored_step
     np.testing.assert_array_equal(LOC, end)
-
-
-KILLED = """
-    import sys
-    from elbo_tfp.fitting import Checkpoint, HoldOut
-    from elbo_tfp.fitting.run import steps_per_call
-    from tests.fitting.test_checkpoint import DATA, run
-    with steps_per_call(int(sys.argv[3])):
-        run(int(sys.argv[2]), checkpoint=Checkpoint(sys.argv[1], 50, resume=True),
-            held_out=HoldOut(DATA[:3], 100))
-"""
-
-
-def kill_until_done(folder, steps: int, delays, steps_per_call: int) -> int:
-    """Starts a fit, kills it at each delay after its first checkpoint; counts kills."""
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(folder)]
-    kills = 0
-    for delay in delays:
-        process = subprocess.Popen(
-            [*command, str(steps), str(steps_per_call)],
-            cwd=root,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        begun = _stamp(folder)
-        while process.poll() is None and _stamp(folder) == begun:
-            time.sleep(0.02)
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    return kills
-
-
-def _stamp(folder):
-    path = Path(folder) / "checkpoint.npz"
-    return path.stat().st_mtime_ns if path.exists() else None
-
-
-@pytest.mark.slow
-def test_sigkill_loses_nothing_that_was_saved(tmp_path):
-    steps = 40_000
-    delays = np.random.default_rng(2).uniform(0.0, 0.4, 2)
-    kills = kill_until_done(tmp_path, steps, delays, 25)
-    assert kills == 2
-    header, _ = filing.read(tmp_path / "checkpoint.npz", "checkpoint")
-    assert 0 < header["step"] < steps
-    total = header["step"] + 150
-    held_out = HoldOut(DATA[:3], 100)
-    resume = Checkpoint(tmp_path, resume=True)
-    resumed = run(total, checkpoint=resume, held_out=held_out)
-    assert_same(run(total, held_out=held_out), resumed)

@@ -89,10 +89,10 @@ def test_package_declares_lower_bounds_only():
         "tensorflow-probability": ">=0.25",
         "keras": ">=3.5",
         "numpy": ">=2.0",
-        "scipy": "",
+        "scipy": ">=1.13",
         "matplotlib": ">=3.10",
-        "scikit-learn": "",
-        "tqdm": "",
+        "scikit-learn": ">=1.5",
+        "tqdm": ">=4.66",
     }
     assert PROJECT["project"]["requires-python"] == ">=3.11"
 
@@ -138,7 +138,18 @@ def test_make_help_lists_what_the_readme_names():
     listed = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("book", "test", "lint", "bench", "browser", "notebooks", "clean"):
+    for target in (
+        "book",
+        "test",
+        "lint",
+        "bench",
+        "browser",
+        "notebooks",
+        "clean",
+        "faults",
+        "oldest",
+        "colab",
+    ):
         assert re.search(rf"^  make {target} ", listed, flags=re.M)
 
 
