@@ -22,7 +22,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18 | sed 's/^/  make /'
 
 book: .venv/.installed  ## execute what changed, build the site, say where it is
-	@$(PY) -m tools.site
+	@$(PY) -m tools.log $(LOG)/make-book.txt $(PY) -m tools.site
 
 test: .venv/.installed  ## unit tests with coverage, then every notebook by nbval
 	@$(MAKE) --no-print-directory unit
@@ -43,7 +43,7 @@ notebook-tests: .venv/.installed  ## only the notebooks: each runs once, facts c
 		--keep-runs --durations=5 book
 
 notebooks: .venv/.installed  ## execute changed chapters, store outputs, check them
-	@$(PY) -m tools.notebooks run --jobs $(JOBS)
+	@$(PY) -m tools.log $(LOG)/run.txt $(PY) -m tools.notebooks run --jobs $(JOBS)
 	@$(PY) -m tools.notebooks check
 
 lint: .venv/.installed  ## ruff on code and notebooks, codespell on prose
@@ -59,7 +59,8 @@ BENCHMARKS := $(filter-out $(patsubst %,benchmarks/%.py, \
 	$(wildcard benchmarks/[a-z]*.py))
 
 bench: .venv/.installed .venv-bench/.installed  ## timings against other libraries
-	@for f in $(BENCHMARKS); do echo "$$f"; $(PY) $$f || exit 1; done
+	@for f in $(BENCHMARKS); do echo "$$f"; \
+		$(PY) -m tools.log $(LOG)/bench/$$(basename $$f .py).txt $(PY) $$f || exit 1; done
 
 .venv-bench/.installed: .venv/.installed benchmarks/requirements.txt
 	@echo "Creating .venv-bench for the libraries to compare with ..."
@@ -69,7 +70,8 @@ bench: .venv/.installed .venv-bench/.installed  ## timings against other librari
 	@touch $@
 
 audit: .venv/.installed  ## ten broken and five healthy models: what audit says
-	@$(PY) -m benchmarks.audit --json benchmarks/results/audit.json
+	@$(PY) -m tools.log $(LOG)/audit.txt \
+		$(PY) -m benchmarks.audit --json benchmarks/results/audit.json
 
 crosscheck: .venv/.installed .venv-bench/.installed  ## the same numbers in other libraries
 	@$(PY) benchmarks/crosscheck.py --out

@@ -24,18 +24,34 @@ LIMITS = {
     "caption": 20,  # characters, at least
     "words per figure": 600,  # a figure about every 400
     "exercises": 3,  # at least
+    "reason": 20,  # characters, at least: why numbers stand without an error
+    "bare cells": 0,  # that print numbers without an error and without a reason
 }
 # A chapter that needs more says so here, with its reason beside it.
 EXCEPTIONS: dict[str, dict[str, object]] = {
+    # one code cell more than others, which is a figure to move
+    "01_the_integral": {"code cells": 21},
+    # the same; the figure brings a table of gaps
+    "09_more_samples": {"code cells": 21, "kilobytes": 360},
     # six figures, one with a posterior's draws and one with the sliders' formulas
-    "05_approximation_gap": {"kilobytes": 400},
+    "05_approximation_gap": {"kilobytes": 400, "bare cells": 1},
+    # cells whose errors are still to be printed: the number may only fall
+    "03_tug_of_war": {"bare cells": 4},
+    "06_amortization_gap": {"bare cells": 3},
+    "07_posterior_collapse": {"bare cells": 3},
+    # two maps of densities beside five other figures
+    "10_a_prior_that_fits": {"kilobytes": 320},
+    "13_conditional_models": {"bare cells": 3},
+    "14_time": {"bare cells": 1},
+    "16_continual_learning": {"bare cells": 1},
+    "19_counting_genes": {"bare cells": 3},
 }
 
 FACT = "nbval-check-output"
 HIDDEN = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 TAGS = HIDDEN | {FACT, "hide-output"}
 CELL_KEYS = {
-    "code": {"tags", "cellView", "mystnb"},
+    "code": {"tags", "cellView", "mystnb", "no_errors"},
     "markdown": {"tags"},
 }
 NOTEBOOK_KEYS = {"kernelspec", "language_info", "accelerator", "colab"}
@@ -45,6 +61,11 @@ UNKNOWN_MACROS = {"bm", "mathbbm", "coloneqq", "argmax", "argmin", "Var", "Cov",
 UNKNOWN_MACROS |= {"N", "given", "diag", "tr", "dd", "abs", "norm", "label", "eqref"}
 ROLES = re.compile(r"\{(doc|ref|eq|cite(:\w+)?|numref|term|func|class|py:\w+)\}`")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+# A measured number (a count has no decimals), and what shows its error.
+MEASURED = re.compile(r"\d\.\d|\d ?%")
+UNMEASURED = re.compile(r"\(\d+\.\d+\)|\d+(\.\d+)?% of the data converged")
+ERROR = re.compile(r"\+-|±|\bse\b|\berrors?\b")
+ERROR_ROW = re.compile(r"\s*(data |noise |largest )*errors?\b")
 
 
 def tags_of(cell) -> set[str]:
@@ -140,6 +161,50 @@ def _facts(notebook, _path, limits) -> Iterator[str]:
     facts = [cell for cell in code_cells(notebook) if FACT in tags_of(cell)]
     if len(facts) < limits["facts"]:
         yield f"{len(facts)} cells print facts (tag {FACT}), of {limits['facts']}"
+
+
+def without_error(text: str) -> list[str]:
+    """Lines of `text` that show a measured number and no error.
+
+    The error stands on the line; or the paragraph is a table, with errors named in its
+    head (the first two lines, without numbers) or in a row of their own.
+    """
+    found = []
+    for paragraph in re.split(r"\n\s*\n", UNMEASURED.sub("", text)):
+        lines = [line for line in paragraph.splitlines() if line.strip()]
+        head = [line for line in lines[:2] if not MEASURED.search(line)]
+        if any(map(ERROR.search, head)) or any(map(ERROR_ROW.match, lines)):
+            continue
+        found += [ln for ln in lines if MEASURED.search(ln) and not ERROR.search(ln)]
+    return found
+
+
+def _errors(notebook, _path, limits) -> Iterator[str]:
+    """What how_to_read promises: no random number without its error.
+
+    A cell of facts is the same on any machine. Another one may say in its metadata
+    why its numbers stand alone: ``no_errors="closed forms"``.
+    """
+    faults = []
+    for number, cell in enumerate(code_cells(notebook), 1):
+        reason = cell.metadata.get("no_errors")
+        if reason is not None and len(reason) < limits["reason"]:
+            least = limits["reason"]
+            yield f"code cell {number}: no_errors says why in {least} letters or more"
+        if FACT in tags_of(cell) or reason or "et.show_source(" in cell.source:
+            continue
+        drawn = {"image/png", "text/html"}
+        printed = "\n".join(
+            text_of(o) for o in cell.outputs if not drawn & set(o.get("data", {}))
+        )
+        if bare := without_error(printed):
+            faults.append(
+                f"code cell {number} prints numbers without their error, such as "
+                f"{bare[0].strip()[:60]!r}: print it beside them, or say in the cell's "
+                "metadata, no_errors, why there is none"
+            )
+    if len(faults) > limits["bare cells"]:
+        yield from faults
 
 
 def _figures(notebook, _path, limits) -> Iterator[str]:
@@ -306,6 +371,7 @@ RULES = (
     _execution,
     _metadata,
     _facts,
+    _errors,
     _figures,
     _setup,
     _code_shape,

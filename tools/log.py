@@ -2,12 +2,22 @@
 
     python -m tools.log FILE COMMAND [ARGUMENT ...]
 
-A pipe into ``tee`` would lose the status in a plain POSIX shell.
+A pipe into ``tee`` would lose the status in a plain POSIX shell. What TensorFlow says
+of itself when it starts goes to the copy only: it logs before it reads
+``TF_CPP_MIN_LOG_LEVEL``. Its warnings and errors are shown.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+# absl's lines of severity "information", and what it says ahead of them
+STARTUP = re.compile(
+    r"I\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \S+:\d+\] "
+    r"|WARNING: All log messages before absl::InitializeLog\(\)"
+    r"|To enable the following instructions: .*rebuild TensorFlow"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -26,9 +36,10 @@ def main(arguments: list[str]) -> int:
         ) as process,
     ):
         for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
             copy.write(line)
+            if not STARTUP.match(line):
+                sys.stdout.write(line)
+                sys.stdout.flush()
     return process.returncode
 
 

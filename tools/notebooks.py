@@ -32,7 +32,7 @@ from nbclient.exceptions import CellExecutionError
 from tools import runs
 from tools.settings import BOOK, BUILD, ROOT, chapters, kernel_environment
 
-CELL_TIMEOUT = 300  # seconds; the same for nbval
+CELL_TIMEOUT = 900  # seconds; the same for nbval
 TEXT = BUILD / "text"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_METADATA = ("accelerator", "colab")  # what a chapter may ask of Colab

@@ -212,6 +212,26 @@ def test_log_keeps_the_output_and_the_status(tmp_path):
     assert log.read_text() == answer.stdout == "last words\n"
 
 
+def test_log_hides_what_tensorflow_says_when_it_starts_and_no_error(tmp_path):
+    shown = [
+        "E0000 00:00:1796028523.642708    7974 cuda.cc:1] failed",
+        "W0000 00:00:1796028523.642708    7974 cuda.cc:1] slow",
+        "I think, therefore I am",
+    ]
+    hidden = [
+        "WARNING: All log messages before absl::InitializeLog() is called are written",
+        "I0000 00:00:1796028523.642708    7974 port.cc:153] oneDNN custom operations",
+    ]
+    log = tmp_path / "x.txt"
+    command = [sys.executable, "-m", "tools.log", str(log), "printf", "%s\\n"]
+    command += hidden + shown
+    answer = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines() == shown
+    assert log.read_text().splitlines() == hidden + shown
+
+
 # ---------------------------------------------------------------- the README
 
 

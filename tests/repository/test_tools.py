@@ -174,6 +174,10 @@ BREAKS = {
     "by a comment": lambda n: _code(n, 2).update(source="# NBVAL_SKIP\nf()"),
     "metadata \\['widgets'\\]": lambda n: n.metadata.update(widgets={}),
     "4 cells print facts": lambda n: _code(n, 2).metadata.pop("tags"),
+    "without their error": lambda n: _code(n, 7).outputs.insert(
+        0, new_output("stream", text="gap 0.25 nats\n")
+    ),
+    "no_errors says": lambda n: _code(n, 7).metadata.update(no_errors="exact"),
     "without a caption": lambda n: _code(n, 7).metadata.mystnb.pop("figure"),
     "say what one sees": lambda n: _code(n, 7).metadata.mystnb.image.update(alt="x"),
     "tag hide-input": lambda n: _code(n, 1).metadata.pop("cellView"),
@@ -211,6 +215,24 @@ def test_each_rule_can_fail(tmp_path, message):
     notebook = _chapter()
     BREAKS[message](notebook)
     assert re.search(message, _faults(tmp_path, notebook))
+
+
+def test_a_number_has_its_error_on_its_line_or_in_the_head_of_its_table():
+    table = "family   gap  +- data\nflow  0.25  0.01\nbell  1.25  0.02"
+    closing = "family   gap\nflow  0.25\nbell  1.25\ndata error  0.02"
+    for text in ("gap 0.25 +- 0.01", "350 steps", table, closing, "see (6.1)"):
+        assert checks.without_error(text) == []
+    loose = "gap 0.25 +- 0.01\nloss 1.5"
+    for text in (loose, table + "\n\nloss 1.5"):
+        assert checks.without_error(text) == ["loss 1.5"]
+    assert checks.without_error("right: 52%") == ["right: 52%"]
+
+
+def test_numbers_may_stand_alone_for_a_reason(tmp_path):
+    notebook = _chapter()
+    _code(notebook, 7).outputs.insert(0, new_output("stream", text="gap 0.25 nats\n"))
+    _code(notebook, 7).metadata.update(no_errors="a closed form, without draws")
+    assert _faults(tmp_path, notebook) == ""
 
 
 def test_words_are_prose_only():
