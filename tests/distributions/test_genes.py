@@ -100,3 +100,38 @@ def test_large_poisson_draws():
     m = np.array([9.9, 10.0, 1e5])
     assert np.all(np.abs(np.mean(x, 0) - m) < 4.5 * np.sqrt(m / 20_000))
     assert np.all(np.abs(np.var(x, 0) / m - 1) < 0.06)
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.9, 1.0, 7.0])
+def test_log_gamma_draws_follow_the_law(shape):
+    a = tf.fill([20_000], tf.constant(shape, tf.float64))
+    draws = genes.log_gamma_draws(a, tf.constant([0, 1])).numpy()
+    # P(sup |F_n - F| > 1.95 / sqrt(n)) is one in a thousand
+    found = stats.kstest(draws, lambda t: stats.gamma(shape).cdf(np.exp(t)))
+    assert found.statistic < 1.95 / 20_000**0.5
+
+
+@pytest.mark.parametrize("rate", [0.3, 9.0, 10.5, 14.0, 60.0])
+def test_poisson_draws_follow_the_law(rate):
+    n = 100_000
+    draws = genes.poisson_draws(tf.fill([n], tf.constant(rate, tf.float64)), [2, 3])
+    cells = np.arange(200)
+    cells = cells[n * stats.poisson(rate).pmf(cells) >= 5]
+    mass = stats.poisson(rate).pmf(cells)
+    seen = np.array([(draws.numpy() == k).sum() for k in cells])
+    # Pearson's statistic has mean m and variance 2 m over m cells
+    pearson = (((seen - n * mass) ** 2) / (n * mass * (1 - mass))).sum()
+    m = len(cells)
+    assert pearson < m + 4 * (2 * m) ** 0.5 + 6
+
+
+@pytest.mark.parametrize("dispersion", [0.1, 4.0])
+def test_negative_binomial_moments(dispersion):
+    mean, n = 3.0, 40_000
+    d = genes.NegativeBinomial(tf.constant(mean, tf.float64), dispersion)
+    law = stats.nbinom(1 / dispersion, 1 / (1 + mean * dispersion))
+    np.testing.assert_allclose(d.variance(), law.var(), 1e-12)
+    x = d.sample(n, seed=5).numpy()
+    assert abs(x.mean() - mean) < 4.5 * law.std() / n**0.5
+    share, mass = np.mean(x == 0), law.pmf(0)
+    assert abs(share - mass) < 4.5 * (mass * (1 - mass) / n) ** 0.5

@@ -116,6 +116,9 @@ def test_tables_that_do_not_fit_are_errors():
     ):
         with says("expected logits [S], [T, S, A]", "one row per state"):
             Trajectories(*wrong)
+    # a policy without time, where two actions could pass for something else
+    with says("expected logits [S], [T, S, A]"):
+        Trajectories(np.zeros([1]), np.zeros([1, 1]), np.zeros([1, 1, 1]))
     with says("one dtype", "float32"):
         Trajectories(good[0].astype(np.float32), *good[1:])
 

@@ -41,6 +41,19 @@ def test_shares_sum_to_one_and_know_the_batch(pair):
     assert np.abs(one - two).max() > 1e-3
 
 
+def test_the_encoder_reads_shares_and_the_decoder_mirrors_it():
+    model, encoder = models.count_vae(3, 2, hidden=(8, 5), seed=0)
+    # twice as many counts of the same shares: the same cell, read more deeply
+    one, two = encoder(X), encoder(2 * X)
+    np.testing.assert_allclose(one.mean(), two.mean(), rtol=1e-5, atol=1e-6)
+    assert np.abs(encoder(X[:, ::-1].copy()).mean() - one.mean()).max() > 1e-3
+    with tf.GradientTape() as tape:
+        tf.reduce_sum(model.shares(tf.ones([4, 2]), 0))
+    shapes = [tuple(v.shape) for v in tape.watched_variables() if len(v.shape) == 2]
+    # one more input: the batch
+    assert {(5, 8), (8, 3)} <= set(shapes) and 5 in {s[1] for s in shapes}
+
+
 @pytest.mark.parametrize(
     "likelihood",
     ["poisson", "zero_inflated_negative_binomial", "log_normal_counts"],
