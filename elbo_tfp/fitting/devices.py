@@ -1,58 +1,27 @@
-"""A fit on several devices under `tf.distribute`.
+"""A fit on several devices, or on several machines, under `tf.distribute`.
 
 A batch is as many equal parts as there are replicas. Each replica has the gradient of
 its own part, which XLA compiles; the gradients are averaged over replicas and every
 replica makes the same update. The noise belongs to the shard and not to the device, so
 one device that accumulates the same shards gives the same numbers, to rounding.
+
+Each worker of a `MultiWorkerMirroredStrategy` runs the same program on the same data
+and takes its own rows of every batch. What a clock or a person decides (the length of
+a call, Ctrl-C) the workers decide together, since each waits for all others.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import optimizers, program
+from elbo_tfp.fitting import optimizers, program, sharing
 from elbo_tfp.fitting.state import read, write
 from elbo_tfp.fitting.step import Options, Step, metrics
 from elbo_tfp.ground import compiled, structures
-from elbo_tfp.ground.checks import wrong
-
-
-def checked(strategy):
-    """A strategy that `fit` knows.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
-    if not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise wrong(
-            "strategy to be a tf.distribute.MirroredStrategy",
-            type(strategy).__name__,
-            "Leave it out to use one device.",
-        )
-    return strategy
-
-
-def build(make, strategy):
-    """The objective that `make()` returns, with its variables on every replica.
-
-    Raises:
-        ValueError: if `make` takes arguments, as an objective does.
-    """
-    try:
-        inspect.signature(make).bind()
-    except TypeError as error:
-        raise wrong(
-            "a function of no arguments, which makes the model and returns the "
-            "objective, since strategy was given",
-            f"{make!r} ({error})",
-            "Write def build(): model = ...; return objective.",
-        ) from error
-    with strategy.scope():
-        return make()
 
 
 def part_of(options: Options, spec, strategy):
@@ -79,13 +48,12 @@ class Mirrored:
     def __init__(self, strategy, step: Step, options, optimizer, feed, jit_compile):
         self.strategy, self.step, self.trained = strategy, step, step.trained
         self.replicas = strategy.num_replicas_in_sync
-        _check_variables(step, strategy)
-        _check_optimizer(optimizer)
+        self.chief = strategy.extended.should_checkpoint
+        sharing.check_variables(step, strategy)
+        sharing.check_optimizer(optimizer)
         self.optimizer, self.moments, _ = optimizers.start(
             optimizer, self.trained, strategy.scope
         )
-        # it would sum over replicas once more, after clipping what is their mean
-        self.optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         self.state = (*step.graph.variables, *self.moments)
         # what was assigned to one copy only holds for all
         write(self.state, read(self.state))
@@ -100,12 +68,22 @@ class Mirrored:
         )
         self._settle()
         self.compiled = self._gradient.jit_compile
+        self._update = self._traced_update()
         # a partial: TensorFlow counts retracings by code object and would warn
         self._loop = tf.function(functools.partial(self._chunk), autograph=False)
+        self._gather = tf.function(functools.partial(self._gathered), autograph=False)
+        # traced here, where no other worker waits
+        self.run(0, program.no_steps(options, feed, self.capacity))
 
     def run(self, count: int, arguments) -> program.Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
-        return program.Chunk.of(*self._loop(tf.constant(count), *arguments))
+        with sharing.workers_alive():
+            return program.Chunk.of(*self._loop(tf.constant(count), *arguments))
+
+    def everyones(self, *numbers) -> np.ndarray:
+        """These numbers of all processes, `[processes, numbers]`."""
+        with sharing.workers_alive():
+            return self._gather(tf.constant(np.array(numbers, np.float64))).numpy()
 
     def leave(self) -> None:
         """Nothing: the optimizer is a copy."""
@@ -132,6 +110,43 @@ class Mirrored:
         number = tf.TensorSpec([], tf.int32)
         return compiled.traced(recorded, number, *whole, descent)
 
+    def _traced_update(self):
+        """The optimizer's update, which each replica makes on its own copies.
+
+        It is traced on plain variables, whose place the copies take: Keras' own would
+        average over replicas itself, after clipping each one's part, and without XLA.
+        """
+        plain = [
+            tf.Variable(
+                tf.zeros(v.shape, v.dtype),
+                name=v.name.split(":")[0],
+                constraint=v.constraint,
+            )
+            for v in self.trained
+        ]
+        own = optimizers.clone(self.optimizer)
+        own.build(plain)
+        sharing.check_decay(own, plain, self.optimizer, self.trained)
+
+        def update(descent):
+            own.apply(list(descent), plain)
+            return tf.constant(True)
+
+        descent = self.step.graph.outputs[0]
+        traced = compiled.compiled(update, descent, jit_compile=self.compiled)
+        traced.settle(
+            tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), descent)
+        )
+        places = {
+            id(mine.handle): copies
+            for mine, copies in zip(
+                (*plain, *(v.value for v in own.variables)),
+                (*self.trained, *(v.value for v in self.optimizer.variables)),
+                strict=True,
+            )
+        }
+        return traced.reading(lambda tensor: places.get(id(tensor), tensor))
+
     def _chunk(self, count, first, seeds, weights, inputs):
         arrays = program.arrays(self.outputs, self.capacity)
 
@@ -153,6 +168,16 @@ class Mirrored:
         finite &= program.all_finite((*self.trained, *self.moments))
         return i, finite, tf.nest.map_structure(lambda array: array.stack(), arrays)
 
+    def _gathered(self, numbers):
+        if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return numbers[tf.newaxis]
+
+        def all_of(numbers):
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(numbers[tf.newaxis], 0)
+
+        return self._mine(self.strategy.run(all_of, (numbers,)))
+
     def _one(self, part):
         """One step on one replica."""
         context, n = tf.distribute.get_replica_context(), self.replicas
@@ -164,60 +189,20 @@ class Mirrored:
         arguments = part[2], elbo, value, tuple(descent)
         found = self._metrics(arguments, map(_own, self._metrics.captured))
         with tf.control_dependencies(tf.nest.flatten(found)):
-            self.optimizer.apply(descent, list(self.trained))
+            descent = [tf.identity(gradient) for gradient in descent]
+        self._update.reading(_own)(tuple(descent))
         return found
 
     def _mine(self, tensor):
         return self.strategy.experimental_local_results(tensor)[0]
 
 
-def _check_variables(step: Step, strategy) -> None:
-    """Raises `ValueError` if a variable has no copy on every replica, or changes."""
-    outside = [
-        v.name.removesuffix(":0")
-        for v in step.graph.variables
-        if not strategy.extended.variable_created_in_scope(v)
-    ]
-    if outside:
-        raise wrong(
-            "every variable to be made inside build(), where the strategy copies it to "
-            "all replicas",
-            f"{', '.join(outside)} from outside",
-            "Make models, encoders and layers inside build() and give layers their "
-            "input shape, so that they make their variables there.",
-        )
-    graph = step.graph.definition
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    if any(node.op.startswith("Assign") for node in nodes):
-        raise wrong(
-            "an objective that changes no variable by itself",
-            "one that assigns to a variable at every step",
-            "BatchNormalization's moments and the seeds of Keras' Dropout would differ "
-            "between replicas: use LayerNormalization, or leave strategy out.",
-        )
-
-
-def _check_optimizer(optimizer) -> None:
-    """Raises `ValueError` if an optimizer's update does not work on replicas."""
-    expected = "an optimizer that several devices can share"
-    if not optimizers.recipe(optimizer):
-        raise wrong(
-            expected,
-            f"{optimizer!r}, which cannot be copied",
-            "Use one of Keras' own, or leave strategy out.",
-        )
-    if optimizer.gradient_accumulation_steps:
-        raise wrong(
-            expected,
-            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
-            "A larger batch_size with more shards accumulates as well.",
-        )
-
-
-def _own(tensor):
-    """This replica's copy of a variable's handle; another tensor is the same on all."""
-    of = getattr(tensor, "_distributed_container", None)
-    return tensor if of is None else of().handle
+def _own(captured):
+    """This replica's copy of a variable's handle; a tensor is the same on all."""
+    if isinstance(captured, tf.Variable):
+        return captured.handle
+    of = getattr(captured, "_distributed_container", None)
+    return captured if of is None else of().handle
 
 
 def _cut(part, r: int, replicas: int):
