@@ -3,6 +3,8 @@
 `write_shards` has shuffled the rows over the files; here they are read in another order
 every epoch, and `tf.data` does the work: files interleaved, rows permuted in a buffer.
 A record holds a block of rows, each part's bytes one after another.
+
+It is longer than most modules: half of it says what is wrong with a file.
 """
 
 from __future__ import annotations

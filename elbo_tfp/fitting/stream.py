@@ -1,4 +1,7 @@
-"""Batches from files or a `tf.data.Dataset`, for data that do not fit in memory."""
+"""Batches from files or a `tf.data.Dataset`, for data that do not fit in memory.
+
+It is longer than most modules: the feed, its source and its thread share one protocol.
+"""
 
 from __future__ import annotations
 
