@@ -55,7 +55,12 @@ class Checkpoints:
             )
 
     def __call__(self, run) -> None:
-        """Saves a run; a disk that is full costs the checkpoint, not the fit."""
+        """Saves a run, if this process is the one to do it.
+
+        A disk that is full costs the checkpoint, not the fit.
+        """
+        if not run.program.chief:
+            return
         header = {
             "fingerprint": self.fingerprint,
             "step": run.step,

@@ -1,58 +1,27 @@
-"""A fit on several devices under `tf.distribute`.
+"""A fit on several devices, or on several machines, under `tf.distribute`.
 
 A batch is as many equal parts as there are replicas. Each replica has the gradient of
 its own part, which XLA compiles; the gradients are averaged over replicas and every
 replica makes the same update. The noise belongs to the shard and not to the device, so
 one device that accumulates the same shards gives the same numbers, to rounding.
+
+Each worker of a `MultiWorkerMirroredStrategy` runs the same program on the same data
+and takes its own rows of every batch. What a clock or a person decides (the length of
+a call, Ctrl-C) the workers decide together, since each waits for all others.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.fitting import optimizers, program
+from elbo_tfp.fitting import optimizers, program, sharing
 from elbo_tfp.fitting.state import read, write
 from elbo_tfp.fitting.step import Options, Step, metrics
 from elbo_tfp.ground import compiled, structures
-from elbo_tfp.ground.checks import wrong
-
-
-def checked(strategy):
-    """A strategy that `fit` knows.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
-    if not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise wrong(
-            "strategy to be a tf.distribute.MirroredStrategy",
-            type(strategy).__name__,
-            "Leave it out to use one device.",
-        )
-    return strategy
-
-
-def build(make, strategy):
-    """The objective that `make()` returns, with its variables on every replica.
-
-    Raises:
-        ValueError: if `make` takes arguments, as an objective does.
-    """
-    try:
-        inspect.signature(make).bind()
-    except TypeError as error:
-        raise wrong(
-            "a function of no arguments, which makes the model and returns the "
-            "objective, since strategy was given",
-            f"{make!r} ({error})",
-            "Write def build(): model = ...; return objective.",
-        ) from error
-    with strategy.scope():
-        return make()
 
 
 def part_of(options: Options, spec, strategy):
@@ -79,8 +48,9 @@ class Mirrored:
     def __init__(self, strategy, step: Step, options, optimizer, feed, jit_compile):
         self.strategy, self.step, self.trained = strategy, step, step.trained
         self.replicas = strategy.num_replicas_in_sync
-        _check_variables(step, strategy)
-        _check_optimizer(optimizer)
+        self.chief = strategy.extended.should_checkpoint
+        sharing.check_variables(step, strategy)
+        sharing.check_optimizer(optimizer)
         self.optimizer, self.moments, _ = optimizers.start(
             optimizer, self.trained, strategy.scope
         )
@@ -102,10 +72,19 @@ class Mirrored:
         self.compiled = self._gradient.jit_compile
         # a partial: TensorFlow counts retracings by code object and would warn
         self._loop = tf.function(functools.partial(self._chunk), autograph=False)
+        self._gather = tf.function(functools.partial(self._gathered), autograph=False)
+        # traced here, where no other worker waits
+        self.run(0, program.no_steps(options, feed, self.capacity))
 
     def run(self, count: int, arguments) -> program.Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
-        return program.Chunk.of(*self._loop(tf.constant(count), *arguments))
+        with sharing.workers_alive():
+            return program.Chunk.of(*self._loop(tf.constant(count), *arguments))
+
+    def everyones(self, *numbers) -> np.ndarray:
+        """These numbers of all processes, `[processes, numbers]`."""
+        with sharing.workers_alive():
+            return self._gather(tf.constant(np.array(numbers, np.float64))).numpy()
 
     def leave(self) -> None:
         """Nothing: the optimizer is a copy."""
@@ -153,6 +132,16 @@ class Mirrored:
         finite &= program.all_finite((*self.trained, *self.moments))
         return i, finite, tf.nest.map_structure(lambda array: array.stack(), arrays)
 
+    def _gathered(self, numbers):
+        if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return numbers[tf.newaxis]
+
+        def all_of(numbers):
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(numbers[tf.newaxis], 0)
+
+        return self._mine(self.strategy.run(all_of, (numbers,)))
+
     def _one(self, part):
         """One step on one replica."""
         context, n = tf.distribute.get_replica_context(), self.replicas
@@ -169,49 +158,6 @@ class Mirrored:
 
     def _mine(self, tensor):
         return self.strategy.experimental_local_results(tensor)[0]
-
-
-def _check_variables(step: Step, strategy) -> None:
-    """Raises `ValueError` if a variable has no copy on every replica, or changes."""
-    outside = [
-        v.name.removesuffix(":0")
-        for v in step.graph.variables
-        if not strategy.extended.variable_created_in_scope(v)
-    ]
-    if outside:
-        raise wrong(
-            "every variable to be made inside build(), where the strategy copies it to "
-            "all replicas",
-            f"{', '.join(outside)} from outside",
-            "Make models, encoders and layers inside build() and give layers their "
-            "input shape, so that they make their variables there.",
-        )
-    graph = step.graph.definition
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    if any(node.op.startswith("Assign") for node in nodes):
-        raise wrong(
-            "an objective that changes no variable by itself",
-            "one that assigns to a variable at every step",
-            "BatchNormalization's moments and the seeds of Keras' Dropout would differ "
-            "between replicas: use LayerNormalization, or leave strategy out.",
-        )
-
-
-def _check_optimizer(optimizer) -> None:
-    """Raises `ValueError` if an optimizer's update does not work on replicas."""
-    expected = "an optimizer that several devices can share"
-    if not optimizers.recipe(optimizer):
-        raise wrong(
-            expected,
-            f"{optimizer!r}, which cannot be copied",
-            "Use one of Keras' own, or leave strategy out.",
-        )
-    if optimizer.gradient_accumulation_steps:
-        raise wrong(
-            expected,
-            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
-            "A larger batch_size with more shards accumulates as well.",
-        )
 
 
 def _own(tensor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from elbo_tfp.fitting import asking, devices, older, optimizers
+from elbo_tfp.fitting import asking, devices, older, optimizers, sharing
 from elbo_tfp.fitting import objective as calling
 from elbo_tfp.fitting.program import OneDevice
 from elbo_tfp.fitting.rehearsal import rehearse
@@ -72,13 +72,18 @@ def fit(
         init: a finished fit to continue; the result is that of one longer fit.
         jit_compile: whether to use XLA.
         progress: whether to show a bar; default only to a person.
-        strategy: a `tf.distribute.MirroredStrategy`, to use several devices.
-            `objective` is then a function of no arguments that makes the model and
-            returns the objective; it is called in the strategy's scope. The numbers
-            are those of one device with as many `shards`, to rounding: a batch's
-            parts go to the replicas, XLA compiles each one's gradient, and all else
-            (KL weights, traces, held-out data, criteria, checkpoints) is as on one
-            device. An objective that itself changes a variable is refused.
+        strategy: a `tf.distribute.MirroredStrategy`, to use several devices, or
+            `MultiWorkerMirroredStrategy`, several processes (or its class, if nothing
+            has run before). `objective` is then a function of no arguments that
+            makes the model and returns the objective; it is called in the strategy's
+            scope. The numbers are those of one device with as many `shards`, to
+            rounding: a batch's parts go to the replicas, XLA compiles each one's
+            gradient, and all else (KL weights, traces, held-out data, criteria,
+            checkpoints) is as on one device. Every worker calls `fit` alike, with all
+            of the data (a stream: in the same order), takes its own rows of each
+            batch and returns the same result; the chief writes the checkpoints, in a
+            folder that all see. An objective that itself changes a variable (the
+            moments of BatchNormalization) is refused.
         **older_names: names of the first edition; they work, with a warning.
 
     Returns:
@@ -88,14 +93,16 @@ def fit(
     Raises:
         ValueError: for wrong input, in words.
         NonFiniteError: if a step is not finite; the last finite state is kept.
+        RuntimeError: if another worker has gone, or cannot be connected.
     """
     if older_names:
         given = {k: v for k, v in locals().items() if k != "older_names"}
         return older.fit(fit, given, older_names)
     begin = time.perf_counter()
-    seed = asking.seed(seed, init)
     if strategy is not None:
-        objective = devices.build(objective, devices.checked(strategy))
+        strategy = sharing.checked(strategy)  # before anything else runs
+        objective = sharing.build(objective, strategy)
+    seed = asking.seed(seed, init)
     names = calling.requested(objective)
     watch = asking.watch(convergence_criterion, held_out)
     num_steps = asking.whole("num_steps", num_steps) + (init.steps if init else 0)
@@ -137,6 +144,8 @@ def fit(
         asking.warn_of_order(feed, init.state)
     if plan.save is not None:
         plan.save.restore(run)
+    if strategy is not None:
+        sharing.check_same(program, sharing.marks(run, mark))
     compile_seconds = time.perf_counter() - begin
     try:
         result = run.drive(progress)

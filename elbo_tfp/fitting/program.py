@@ -14,6 +14,7 @@ import time
 import warnings
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.fitting import optimizers
@@ -53,9 +54,14 @@ class Program(Protocol):
     """Steps in one call, at most; a chunk's arguments are padded to it."""
     compiled: bool
     """Whether it runs under XLA."""
+    chief: bool
+    """Whether this process writes the checkpoints."""
 
     def run(self, count: int, arguments) -> Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
+
+    def everyones(self, *numbers) -> np.ndarray:
+        """These numbers of all processes, `[processes, numbers]`."""
 
 
 class OneDevice:
@@ -71,6 +77,8 @@ class OneDevice:
         jit_compile: whether to use XLA, if it can.
     """
 
+    chief = True
+
     def __init__(self, step: Step, options: Options, optimizer, feed, jit_compile):
         begin = time.perf_counter()
         self.step, self.trained = step, step.trained
@@ -81,11 +89,7 @@ class OneDevice:
             optimizer, self.trained
         )
         self.state = (*step.graph.variables, *self.moments)
-        # a chunk of no steps
-        seeds = tf.zeros([self.capacity, options.shards, 2], tf.int32)
-        weights = tf.ones([self.capacity], options.dtype)
-        nothing = feed.inputs(0, 0, self.capacity)
-        nothing = tf.constant(0), tf.constant(0), seeds, weights, nothing
+        nothing = tf.constant(0), *no_steps(options, feed, self.capacity)
         known = self._known() if options.trace_fn is None else None
         self._loop = compiled.compiled(
             self._chunk, *nothing, jit_compile=jit_compile, known=known
@@ -100,6 +104,10 @@ class OneDevice:
     def run(self, count: int, arguments) -> Chunk:
         """Takes `count` steps (fewer if a bound is not finite)."""
         return Chunk.of(*self._loop(tf.constant(count), *arguments))
+
+    def everyones(self, *numbers) -> np.ndarray:
+        """These numbers, `[1, numbers]`: there is one process."""
+        return np.array([numbers], np.float64)
 
     def leave(self) -> None:
         """Puts an optimizer that could not be copied back as it came."""
@@ -149,6 +157,13 @@ class OneDevice:
         finite &= all_finite((*self.trained, *self.moments))
         stacked = tf.nest.map_structure(lambda array: array.stack(), filled)
         return i, finite, stacked
+
+
+def no_steps(options: Options, feed, capacity: int):
+    """The arguments of a chunk of no steps."""
+    seeds = tf.zeros([capacity, options.shards, 2], tf.int32)
+    weights = tf.ones([capacity], options.dtype)
+    return tf.constant(0), seeds, weights, feed.inputs(0, 0, capacity)
 
 
 def arrays(outputs, capacity: int):

@@ -101,7 +101,7 @@ class Run:
         """Takes chunks of steps until the fit is over."""
         plan, save = self.plan, self.plan.save
         with Bar(plan.num_steps, self.step, progress) as bar, interruptible(self):
-            while self.step < plan.num_steps and not (self.stop or self.interrupted):
+            while self.step < plan.num_steps and not self._over():
                 event = self._next_event()
                 count = min(event - self.step, self.program.capacity, self._steps())
                 self._advance(count)
@@ -111,6 +111,14 @@ class Run:
             if self.interrupted and save is not None:
                 save(self)
         return self._finish()
+
+    def _over(self) -> bool:
+        """Whether to stop early: what one process says counts for all of them."""
+        mine = self.stop, self.interrupted, self._pace or 0.0
+        stop, interrupted, pace = self.program.everyones(*mine).max(0)
+        self.stop, self._pace = bool(stop), pace or None
+        self.interrupted |= bool(interrupted)
+        return self.stop or bool(interrupted)
 
     def _steps(self) -> int:
         """Steps in the next call: as asked, or what takes about half a second."""

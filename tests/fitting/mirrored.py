@@ -4,6 +4,7 @@ It prints one line of JSON: what came of each fit and of each fault.
 """
 
 import json
+import os
 import sys
 import warnings
 
@@ -52,7 +53,7 @@ def everything(**more):
         "held_out": HoldOut(DATA[:7], 4),
         "trace_fn": norm,
     }
-    return {**keywords, **more}
+    return keywords | more
 
 
 def numbers(result):
@@ -172,6 +173,11 @@ def main(folder):
     except NonFiniteError as error:
         out["not finite"] = [error.step, error.result.steps, str(error)]
     out["faults"] = faults(strategy, outside)
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}  # never connected
+    task = {"type": "worker", "index": 0}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+    late = {"num_steps": 2, "strategy": tf.distribute.MultiWorkerMirroredStrategy}
+    out["too late"] = said(lambda: et.fit(build_slope, **late))
     print(json.dumps(out))
 
 
