@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from elbo_tfp.ground.checks import at_run_time, wrong
 from elbo_tfp.ground.pins import watch_pins
+from elbo_tfp.ground.precision import HALF
 
 watch_pins()
 
@@ -211,6 +212,14 @@ _EXPECTED = (
 
 def _same_shape(value, log_q, lead, name):
     """`value`, once it has log q's dtype and shape; checked at run time if need be."""
+    half = {value.dtype, log_q.dtype} & set(HALF)
+    if half:
+        raise wrong(
+            "log-densities of float32 or float64",
+            f"{half.pop().name}, in which a log-weight has two or three digits",
+            "Cast what a mixed-precision network gives before it becomes a "
+            "distribution: tf.cast(network(z), tf.float32).",
+        )
     if value.dtype != log_q.dtype:
         raise ValueError(
             f"expected {name} of log q's dtype, {log_q.dtype.name}; got "

@@ -19,11 +19,11 @@ CONTRACT = {
     "elbo_tfp.families": "Encoder mean_field full_rank low_rank mean_field_for "
     "full_rank_for flow_for markov",
     "elbo_tfp.distributions": "BetaBinomial DiscretizedLogistic unwrap "
-    "MarkovGaussian Optimality Trajectories",
+    "MarkovGaussian Optimality StudentT Trajectories",
     "elbo_tfp.bounds": "elbo iwae decompose Decomposition standard_error analytic_kl",
     "elbo_tfp.gradients": "reparameterized sticking_the_landing",
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
-    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save",
+    "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save tf32",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots "
     "pbmc simulated_cells read_h5ad sparse_rows Shards shards write_shards",
     "elbo_tfp.show.plots": "use_style density images",

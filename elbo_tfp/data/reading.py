@@ -22,7 +22,7 @@ from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import as_seed, fold_in
 
 INDEX, KIND = "index.npz", "index of shards"
-_BUFFER = 2**24
+_BUFFER = 2**23
 """Bytes in the shuffle buffer."""
 _CYCLE = 8
 """Shards read at the same time."""
@@ -80,6 +80,9 @@ class Shards:
         rows = tf.data.Dataset.counter(start).flat_map(epoch).prefetch(1)
         options = tf.data.Options()
         options.deterministic = True
+        # else TensorFlow adds buffers whose size it tunes, up to half of the memory
+        options.autotune.enabled = False
+        options.experimental_optimization.inject_prefetch = False
         return rows.rebatch(size, drop_remainder=True).with_options(options)
 
     def _epoch(self, seed, skip) -> tf.data.Dataset:
@@ -118,7 +121,7 @@ def shards(pattern, *, buffer: int | None = None) -> Shards:
 
     Args:
         pattern: a folder, or a pattern of several such as `"cells/2024-*"`.
-        buffer: rows in the shuffle buffer; default what fits in 16 MB. The rows were
+        buffer: rows in the shuffle buffer; default what fits in 8 MB. The rows were
             shuffled when they were written; the buffer makes every epoch another.
 
     Returns:

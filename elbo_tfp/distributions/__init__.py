@@ -2,9 +2,9 @@
 
 They are ordinary `tfp.distributions`, as `models` and `families` use them. Values that
 cannot occur have log-probability minus infinity, never a plausible number. The normals
-of `families` are TFP's but for the draw, which is the same eagerly and compiled; a
-`tfd.Normal` that you pass yourself draws TFP's way. `unwrap` looks into
-`tfd.Independent` and `tfd.Sample`.
+of `families` and `StudentT` are TFP's but for the draw, which is the same eagerly and
+compiled, and has no loop; a `tfd.Normal` that you pass yourself draws TFP's way.
+`unwrap` looks into `tfd.Independent` and `tfd.Sample`.
 """
 
 from elbo_tfp.distributions.base import Unwrapped, unwrap
@@ -16,6 +16,7 @@ from elbo_tfp.distributions.genes import (
     ZeroInflatedNegativeBinomial,
 )
 from elbo_tfp.distributions.markov import MarkovGaussian
+from elbo_tfp.distributions.student import StudentT
 from elbo_tfp.distributions.trajectories import Optimality, Trajectories
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NegativeBinomial",
     "Optimality",
     "Poisson",
+    "StudentT",
     "Trajectories",
     "Unwrapped",
     "ZeroInflatedNegativeBinomial",

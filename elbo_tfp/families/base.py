@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.precision import in_full
 from elbo_tfp.ground.seeds import as_seed
 
 
@@ -44,11 +45,13 @@ class Family(tf.Module):
     def __call__(self, parameters):
         """The member with these parameters, `[..., parameters_size]`.
 
+        Parameters in half precision, of a mixed-precision network, become float32.
+
         Raises:
             ValueError: if the last dimension is not `parameters_size`, or they are
                 whole numbers.
         """
-        parameters = tf.convert_to_tensor(parameters)
+        parameters = in_full(tf.convert_to_tensor(parameters))
         if parameters.shape.rank == 0 or parameters.shape[-1] != self.parameters_size:
             raise ValueError(
                 f"expected parameters [..., {self.parameters_size}] for the family "

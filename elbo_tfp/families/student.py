@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.distributions.student import StudentT
 from elbo_tfp.families.base import Family, positive, raw_of_positive
 from elbo_tfp.families.gaussian import _start
 
@@ -24,8 +25,8 @@ def student_t(
     """Independent Student-t dimensions with trainable degrees of freedom.
 
     As q it covers a posterior whose tails would make a Gaussian's importance weights
-    unbounded; as a prior it forgives outlying latents. The gradient is pathwise: the
-    Gamma variable that mixes the scales is differentiated implicitly.
+    unbounded; as a prior it forgives outlying latents. Draws have no rejection, and
+    their gradient is pathwise (`distributions.StudentT`).
 
     Args:
         event_size: D, the number of latent dimensions.
@@ -46,7 +47,7 @@ def student_t(
         ValueError: if `event_size` is not a positive int, or `df` or `scale` is not
             positive.
 
-    Source: implicit gradient of the Gamma: Figurnov, Mohamed and Mnih (2018).
+    Source: Bailey (1994), the draw.
     """
     loc, raw_scale = _start(event_size, loc, scale, dtype)
     df = tf.convert_to_tensor(df, dtype)
@@ -61,4 +62,4 @@ def student_t(
 
 def _student_t(parameters):
     raw_df, loc, raw_scale = tf.split(parameters, 3, -1)
-    return tfd.Independent(tfd.StudentT(positive(raw_df), loc, positive(raw_scale)), 1)
+    return tfd.Independent(StudentT(positive(raw_df), loc, positive(raw_scale)), 1)

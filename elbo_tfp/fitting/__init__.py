@@ -8,7 +8,8 @@ gathers its minibatches on the device and comes back to Python only to look.
 
 What it promises: the same seed gives the same numbers, however the steps are cut
 into calls; a non-finite step is an error that names step and variable and is undone;
-convergence is judged against noise; one compilation serves all seeds.
+convergence is judged against noise; one compilation serves all seeds. On a GPU it runs
+in full float32; `with fitting.tf32():` trades digits of the training for time.
 """
 
 from elbo_tfp.fitting.checkpoint import Checkpoint
@@ -20,6 +21,7 @@ from elbo_tfp.fitting.results import FitResult, HeldOut, NonFiniteError
 from elbo_tfp.fitting.saving import load, save
 from elbo_tfp.fitting.schedules import KLSchedule
 from elbo_tfp.fitting.step import Traceable
+from elbo_tfp.ground.precision import tf32
 
 __all__ = [
     "Checkpoint",
@@ -35,4 +37,5 @@ __all__ = [
     "fit_restarts",
     "load",
     "save",
+    "tf32",
 ]

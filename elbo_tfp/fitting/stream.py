@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import threading
 import zlib
@@ -14,7 +13,8 @@ import tensorflow as tf
 from elbo_tfp.fitting import feed
 from elbo_tfp.ground import structures
 
-_BYTES_PER_CHUNK = 2**25
+_BYTES_PER_CHUNK = 2**23
+"""Few, since what is freed in pieces of this size comes back to the system late."""
 REPEATABLE = (
     "A dataset that is read anew must give the same rows: shuffle(..., seed=0, "
     "reshuffle_each_iteration=False), or data.write_shards and data.shards, which take "
@@ -96,7 +96,7 @@ class Stream(feed.NoData):
 
     def mark(self, step: int) -> int | None:
         """A checksum of the batch before this step, if it is the last that was used."""
-        return _checksum(self._last) if self._at == step else None
+        return _checksum(self._last) if step and self._at == step else None
 
     def knows(self, step: int, mark: int | None) -> bool:
         """Whether the batch before this step is the one that was used then."""
@@ -116,7 +116,9 @@ class Stream(feed.NoData):
         """Batches from `first` on, and these stacked, if the thread has done so."""
         if self._at != first:
             self._restart(first)
-        found, made = ([], None) if self._ahead is None else self._ahead.ready(count)
+        found, made = (
+            ([], None) if self._ahead is None else self._ahead.ready(count, capacity)
+        )
         found += itertools.islice(self._batches, max(0, count - len(found)))
         if len(found) < count:
             raise ValueError(
@@ -126,8 +128,7 @@ class Stream(feed.NoData):
         found, rest = found[:count], found[count:]
         self._at, self._last = first + count, found[-1]
         # the next chunk is most likely as long
-        stacked = functools.partial(self._stacked, capacity=capacity)
-        self._ahead = _Ahead(self._batches, rest, count, stacked)
+        self._ahead = _Ahead(self._batches, rest, (count, capacity), self._stacked)
         return found, made
 
     def _restart(self, step: int) -> None:
@@ -169,9 +170,9 @@ class Stream(feed.NoData):
 class _Ahead(threading.Thread):
     """Reads and stacks further batches while a chunk runs."""
 
-    def __init__(self, batches, found: list, count: int, stacked):
+    def __init__(self, batches, found: list, expected: tuple, stacked):
         super().__init__(daemon=True)
-        self._source, self._found, self._count = batches, found, count
+        self._source, self._found, self._expected = batches, found, expected
         self._make, self._made, self._error = stacked, None, None
         self._stopped = False
         self.start()
@@ -179,22 +180,27 @@ class _Ahead(threading.Thread):
     def run(self):
         """Reads until there are as many as expected."""
         try:
-            missing = max(0, self._count - len(self._found))
+            count, capacity = self._expected
+            missing = max(0, count - len(self._found))
             for batch in itertools.islice(self._source, missing):
                 self._found.append(batch)
                 if self._stopped:
                     return
-            if len(self._found) == self._count:
-                self._made = self._make(self._found)
+            if len(self._found) == count:
+                self._made = self._make(self._found, capacity)
         except BaseException as error:  # raised where the batches are asked for
             self._error = error
 
-    def ready(self, count: int):
-        """What was read, and that stacked if it is so many; raises what went wrong."""
+    def ready(self, *asked):
+        """What was read, and that stacked if so many were; raises what went wrong.
+
+        Args:
+            *asked: steps of the chunk, and its capacity.
+        """
         self.join()
-        if self._error is not None and len(self._found) < count:
+        if self._error is not None and len(self._found) < asked[0]:
             raise self._error
-        return self._found, self._made if len(self._found) == count else None
+        return self._found, self._made if asked == self._expected else None
 
     def stop(self) -> None:
         """Ends after the batch that is being read."""

@@ -6,7 +6,8 @@ truth. A function is traced at every call of `compiled` (0.1 to 0.2 s for a smal
 its graph gets names without counters and a fingerprint (some 6 ms), and the program of
 an equal graph is used again. Whatever Python value was read is a constant of the
 graph; variables, large tensors and constant arrays of real numbers are arguments. So
-one architecture compiles once, whatever its weights, objects and seeds.
+one architecture compiles once, whatever its weights, objects and seeds. Programs run in
+full float32, those made in a block of `precision.tf32` do not.
 
 A function of the library's own that values determine (`Known`) is traced once for
 equal values. That is the only exception, and it is keyed by values too.
@@ -22,6 +23,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context, record
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from elbo_tfp.ground import precision
 from elbo_tfp.ground.canonical import canonical
 
 LIMIT = 64
@@ -78,7 +80,8 @@ class Compiled:
         tf.nest.assert_same_structure(self._like, arguments)
         flat = (*tf.nest.flatten(arguments), *self._graph.captured)
         program = self._program
-        with record.stop_recording():  # an open tape would ask XLA for its gradient
+        # an open tape would ask XLA for its gradient
+        with record.stop_recording(), precision.running(program.tf32):
             try:
                 found = program.run(*flat)
             except tf.errors.OpError as error:
@@ -117,6 +120,7 @@ class Program:
 
     def __init__(self, graph: Graph, jit_compile: bool):
         self.jit_compile, self.run = jit_compile, _runner(graph, jit_compile)
+        self.tf32 = precision.allowed()
         self.settled, self.refused = False, None
 
 
@@ -136,7 +140,8 @@ def compiled(function, *like, jit_compile=True, known: Known | None = None) -> C
     """
     trace = traced if known is None else functools.partial(_recalled, known)
     graph = trace(function, *like)
-    key = (*graph.key, bool(jit_compile))
+    # XLA bakes the precision of a product into the program
+    key = (*graph.key, bool(jit_compile), precision.allowed())
     program = _kept(_programs, key, lambda: Program(graph, bool(jit_compile)))
     return Compiled(graph, program, like)
 

@@ -9,6 +9,8 @@ import contextlib
 import contextvars
 import inspect
 
+from elbo_tfp.ground.precision import in_full
+
 _now = contextvars.ContextVar("training", default=None)
 
 
@@ -25,6 +27,8 @@ def training(flag: bool):
 def call(network, x, flag: bool | None = None):
     """`network(x)`, told whether it is in training if it can be told.
 
+    Outputs in half precision, of a Keras policy, come as float32.
+
     Args:
         network: a Keras layer (of Keras 3 or of tf_keras), or any callable.
         x: its input.
@@ -33,8 +37,8 @@ def call(network, x, flag: bool | None = None):
     """
     flag = _now.get() if flag is None else flag
     if flag is None or not _takes_training(network):
-        return network(x)
-    return network(x, training=flag)
+        return in_full(network(x))
+    return in_full(network(x, training=flag))
 
 
 def _takes_training(network) -> bool:

@@ -17,6 +17,7 @@ import tensorflow_probability as tfp
 from elbo_tfp.distributions import counts, genes
 from elbo_tfp.families.base import positive
 from elbo_tfp.ground.checks import number
+from elbo_tfp.ground.precision import in_full
 
 tfd = tfp.distributions
 
@@ -48,12 +49,13 @@ class Likelihood(NamedTuple):
         """The distribution of one datum, batch shape `[...]`.
 
         Args:
-            parameters: `[..., parameters_size]`, unconstrained.
+            parameters: `[..., parameters_size]`, unconstrained; half precision, of a
+                mixed-precision network, becomes float32.
 
         Raises:
             ValueError: if the last dimension is not `parameters_size`.
         """
-        parameters = tf.convert_to_tensor(parameters)
+        parameters = in_full(tf.convert_to_tensor(parameters))
         if parameters.shape.rank == 0 or parameters.shape[-1] != self.parameters_size:
             raise ValueError(
                 f"expected parameters [..., {self.parameters_size}] for data of shape "

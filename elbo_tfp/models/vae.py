@@ -54,7 +54,9 @@ def vae(
         hidden: units of the encoder's hidden layers; the decoder has them reversed.
         likelihood: a `Likelihood` for data of this shape, "bernoulli" or "gaussian".
         activation: of the hidden layers, a name that Keras knows or a function.
-        dtype: of networks, latents and data.
+        dtype: of networks, latents and data; or "mixed_bfloat16" ("mixed_float16", for
+            which `fit` scales no gradients): layers then compute in 16 bits, weights
+            and all densities stay in float32.
         seed: int, pair of ints or tensor: where the weights start.
 
     Raises:
@@ -66,7 +68,7 @@ def vae(
     import keras
 
     likelihood, make = _likelihood(likelihood, event_shape), _Layers(seed, dtype)
-    family = mean_field(latent_size, dtype=dtype)
+    family = mean_field(latent_size, dtype=make.dtype)
     encoder = [
         make.input(likelihood.event_shape),
         make("Flatten"),
@@ -113,7 +115,7 @@ def convolutional_vae(
 
     likelihood, make = _likelihood(likelihood, image_shape), _Layers(seed, dtype)
     height, width, channels = _halvable(likelihood.event_shape, len(filters))
-    family = mean_field(latent_size, dtype=dtype)
+    family = mean_field(latent_size, dtype=make.dtype)
     stride = {"kernel_size": 3, "strides": 2, "padding": "same"}
     small = (height >> len(filters), width >> len(filters), filters[-1])
     upwards = [*filters[-2::-1], channels * likelihood.num_heads]
@@ -207,7 +209,10 @@ class _Layers:
 
     def __init__(self, seed, dtype):
         entropy = as_seed(seed).numpy().view(np.uint32).tolist()
-        self._rng, self._dtype = np.random.default_rng(entropy), tf.as_dtype(dtype).name
+        self._rng, name = np.random.default_rng(entropy), _named(dtype)
+        self._dtype, self.dtype = name, name
+        if name.startswith("mixed_"):
+            self.dtype = "float32"
 
     def __call__(self, kind, *args, **options):
         import keras
@@ -220,7 +225,14 @@ class _Layers:
     def input(self, shape):
         import keras
 
-        return keras.Input(shape, dtype=self._dtype)
+        return keras.Input(shape, dtype=self.dtype)
+
+
+def _named(dtype) -> str:
+    """The name of a dtype, or of one of Keras' mixed policies."""
+    if dtype in ("mixed_bfloat16", "mixed_float16"):
+        return dtype
+    return tf.as_dtype(dtype).name
 
 
 def _halvable(shape, times):

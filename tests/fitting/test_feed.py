@@ -91,8 +91,8 @@ def test_structures_are_kept():
 
 
 def test_a_stream_limits_its_chunks_to_the_memory():
-    wide = tf.data.Dataset.from_tensors(np.zeros([2**20], np.float32)).repeat(2)
-    assert Stream(wide, 2).capacity == 4  # 8 MiB a batch, 32 MiB a chunk
+    wide = tf.data.Dataset.from_tensors(np.zeros([2**18], np.float32)).repeat(2)
+    assert Stream(wide, 2).capacity == 4  # 2 MiB a batch, 8 MiB a chunk
     assert Stream(tf.data.Dataset.range(4), 2).capacity == 4000
 
 

@@ -30,6 +30,9 @@ def test_batches_read_ahead_are_the_batches_of_the_order():
         meant = np.arange(4 * at, 4 * (at + count)) % 40
         np.testing.assert_array_equal(np.ravel(found), meant)
         at += count
+    # another capacity, and one step as expected
+    feed.inputs(at, 1, 1)
+    assert feed.inputs(at + 1, 1, 5).shape == [5, 4]
     # a jump back, as after an error
     np.testing.assert_array_equal(feed.inputs(2, 1, 5)[0], ROWS[8:12])
     feed.leave()
