@@ -47,3 +47,8 @@ def test_a_small_batch_is_slower_on_two():
 def test_errors(name):
     with pytest.raises(ValueError, match="row > 0, fixed > 0 and message > 0; got"):
         ring_of_devices(**{**TIMES, name: 0.0})
+
+
+def test_a_start_off_its_slider():
+    with pytest.raises(ValueError, match="'log_send' to start between 1.0 and 6.0"):
+        ring_of_devices(log_send=7.0)

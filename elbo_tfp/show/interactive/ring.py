@@ -11,7 +11,9 @@ from elbo_tfp.show.interactive.figure import (
 )
 
 
-def ring_of_devices(row=10.0, fixed=50.0, message=100.0) -> SliderFigure:
+def ring_of_devices(
+    row=10.0, fixed=50.0, message=100.0, log_rows=3.0, log_send=3.0
+) -> SliderFigure:
     """Move the batch and the gradient's size; read what R devices are worth.
 
     A step of B rows on one device takes `fixed` + B `row`. R devices share the rows,
@@ -22,9 +24,11 @@ def ring_of_devices(row=10.0, fixed=50.0, message=100.0) -> SliderFigure:
         row: computing one row, microseconds.
         fixed: what a step costs whatever its batch, microseconds.
         message: delay of a message, microseconds.
+        log_rows: where the slider of log10 B starts, from 1 to 5, a multiple of 0.05.
+        log_send: the same for sending the whole gradient once, from 1 to 6.
 
     Raises:
-        ValueError: if one of them is not positive.
+        ValueError: if a time is not positive, or a start is off its slider.
 
     Source: Patarasuk and Yuan (2009).
     """
@@ -37,8 +41,8 @@ def ring_of_devices(row=10.0, fixed=50.0, message=100.0) -> SliderFigure:
     share = "(fixed + work)/(fixed + work/({0}) + 2*({0} - 1)*(send/({0}) + delay))"
     return SliderFigure(
         sliders=[
-            Slider("log_rows", "log10 of the batch", 1.0, 5.0, 3.0),
-            Slider("log_send", "log10 of microseconds to send it all", 1.0, 5.0, 3.0),
+            Slider("log_rows", "log10 of the batch", 1.0, 5.0, log_rows),
+            Slider("log_send", "log10 of sending, us", 1.0, 6.0, log_send),
         ],
         constants={"row": row, "fixed": fixed, "delay": message},
         quantities={
@@ -58,12 +62,12 @@ def ring_of_devices(row=10.0, fixed=50.0, message=100.0) -> SliderFigure:
         x_axis=Axis(1.0, 16.0, "devices"),
         y_axis=Axis(0.0, 16.0, "times as fast as one"),
         ruler=Axis(0.0, 16.0, "devices"),
-        marks=[Mark("the fastest number, at most 16", "shown", "orange", "5 4")],
+        marks=[Mark("fastest number, at most 16", "shown", "orange", "5 4")],
         unit="",
         readout={
             "2 devices": "two",
             "8 devices": "eight",
-            "fastest number": "most",
+            "fastest with": "most",
             "its speed-up": "best",
         },
         alt=(
