@@ -19,10 +19,12 @@ from elbo_tfp.data.cells import (
     simulated_cells,
     sparse_rows,
 )
+from elbo_tfp.data.posteriors import Posterior, posteriordb, posteriordb_fits
 
 __all__ = [
     "Cells",
     "EightSchools",
+    "Posterior",
     "Series",
     "SimulatedCells",
     "Split",
@@ -32,6 +34,8 @@ __all__ = [
     "mnist",
     "nile",
     "pbmc",
+    "posteriordb",
+    "posteriordb_fits",
     "read_h5ad",
     "simulated_cells",
     "sparse_rows",
