@@ -1,6 +1,7 @@
 """Reference posteriors: their moments against answers that need no Stan."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,17 @@ def test_the_licence_is_kept():
     stored = json.loads(problem.STORED.read_text(encoding="utf-8"))
     assert "BSD 3-Clause" in stored["licence"] and "AS IS" in stored["licence"]
     assert "stan-dev/posteriordb at 28f8d3d" in stored["provenance"]
+
+
+def test_the_stored_table():
+    found = data.posteriordb_fits()
+    root = Path(__file__).parents[2]
+    path = root / "benchmarks" / "results" / "posteriordb.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == found
+    rows = found["rows"]
+    pairs = [(r["posterior"], r["family"]) for r in rows]
+    assert pairs == [(n, f) for n in NAMES for f in ("mean_field", "full_rank")]
+    for row in rows:
+        assert row["difference"] > -4 * row["difference_error"], row
+        assert row["elbo_error"] < 0.2 and row["numpyro_elbo_error"] < 1
+    assert {"tensorflow", "numpyro"} <= set(found["environment"]["versions"])
