@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help book test unit notebooks notebook-tests lint bench audit crosscheck \
-	faults oldest colab versions browser clean venv
+	faults posteriordb oldest colab versions browser clean venv
 
 help:  ## this list
 	@echo "The Evidence Lower Bound: a working tutorial"
@@ -55,7 +55,7 @@ browser: .venv/.installed  ## look at the built pages with Chromium; screenshots
 	@$(PY) -m tools.log $(LOG)/browser.txt $(PY) -m tools.browser --screens _build/screens
 
 BENCHMARKS := $(filter-out $(patsubst %,benchmarks/%.py, \
-	harness __init__ crosscheck), \
+	harness __init__ crosscheck posteriordb), \
 	$(wildcard benchmarks/[a-z]*.py))
 
 bench: .venv/.installed .venv-bench/.installed  ## timings against other libraries
@@ -104,6 +104,9 @@ versions:
 		hypothesis nbval nbclient jupytext pyyaml
 	@.venv-$*/bin/python -m pip check
 	@touch $@
+
+posteriordb: .venv/.installed .venv-bench/.installed  ## eight posteriors, next to Stan and NumPyro
+	@$(PY) benchmarks/posteriordb.py --out
 
 venv: .venv/.installed  ## only the environment
 	@echo "The environment is ready: .venv/bin/python"

@@ -25,7 +25,8 @@ CONTRACT = {
     "elbo_tfp.fitting": "Checkpoint Convergence EarlyStopping FitResult HeldOut "
     "HoldOut KLSchedule NonFiniteError Traceable fit fit_restarts load save tf32",
     "elbo_tfp.data": "digits iris mnist eight_schools two_humps nile sunspots "
-    "pbmc simulated_cells read_h5ad sparse_rows Shards shards write_shards",
+    "pbmc simulated_cells read_h5ad sparse_rows Shards shards write_shards "
+    "Posterior posteriordb posteriordb_fits",
     "elbo_tfp.show.plots": "use_style density images",
     "elbo_tfp.evidence": "Annealed Bidirectional Importance Quadrature estimate",
     "elbo_tfp.models.cells": "CellModel CountVAE count_vae",

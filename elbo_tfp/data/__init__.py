@@ -20,12 +20,14 @@ from elbo_tfp.data.cells import (
     simulated_cells,
     sparse_rows,
 )
+from elbo_tfp.data.posteriors import Posterior, posteriordb, posteriordb_fits
 from elbo_tfp.data.reading import Shards, shards
 from elbo_tfp.data.writing import write_shards
 
 __all__ = [
     "Cells",
     "EightSchools",
+    "Posterior",
     "Series",
     "Shards",
     "SimulatedCells",
@@ -36,6 +38,8 @@ __all__ = [
     "mnist",
     "nile",
     "pbmc",
+    "posteriordb",
+    "posteriordb_fits",
     "read_h5ad",
     "shards",
     "simulated_cells",
