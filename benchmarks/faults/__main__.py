@@ -39,7 +39,8 @@ def main(arguments=None) -> int:
         found = stored["parts"][name] = in_child(name, given)
         print(f"{name}: {json.dumps(found, indent=1)}", flush=True)
     if not given.dry:
-        harness.save("faults", {"environment": harness.environment(), **stored})
+        place = harness.environment() | {"versions": harness.versions()}
+        harness.save("faults", stored | {"environment": place})
     return int(any("FAILED" in found for found in stored["parts"].values()))
 
 
