@@ -38,9 +38,9 @@ def main(arguments=None) -> int:
     for name in given.parts or PARTS:
         found = stored["parts"][name] = in_child(name, given)
         print(f"{name}: {json.dumps(found, indent=1)}", flush=True)
-    if not given.dry:
-        place = harness.environment() | {"versions": harness.versions()}
-        harness.save("faults", stored | {"environment": place})
+        if not given.dry:
+            place = harness.environment() | {"versions": harness.versions()}
+            harness.save("faults", stored | {"environment": place})
     return int(any("FAILED" in found for found in stored["parts"].values()))
 
 
