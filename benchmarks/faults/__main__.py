@@ -1,6 +1,6 @@
 """Kills, broken folders and changed files over the whole package: one command.
 
-    make faults, or python -m benchmarks.faults [PART ...] [--kills 100] [--files 10000]
+    make faults, or python -m benchmarks.faults [PART ...] [--kills 34] [--files 10000]
 
 Parts that are run replace their lines in `benchmarks/results/faults.json`.
 """
@@ -29,7 +29,7 @@ PARTS = {
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=34)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--dry", action="store_true", help="store nothing")
     given = parser.parse_args(arguments)
@@ -38,8 +38,9 @@ def main(arguments=None) -> int:
     for name in given.parts or PARTS:
         found = stored["parts"][name] = in_child(name, given)
         print(f"{name}: {json.dumps(found, indent=1)}", flush=True)
-    if not given.dry:
-        harness.save("faults", {"environment": harness.environment(), **stored})
+        if not given.dry:
+            place = harness.environment() | {"versions": harness.versions()}
+            harness.save("faults", stored | {"environment": place})
     return int(any("FAILED" in found for found in stored["parts"].values()))
 
 

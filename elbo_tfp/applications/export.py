@@ -43,8 +43,14 @@ def to_arviz(q_or_result, *, sample_size=4_000, names=None, seed):
     parts, names = tf.nest.flatten(z), _names(z) if names is None else list(names)
     if len(names) != len(parts) or len(set(names)) != len(names):
         raise wrong(f"{len(parts)} different names, one per part of z", names)
-    chains = {n: np.asarray(t)[np.newaxis] for n, t in zip(names, parts, strict=True)}
+    chains = {n: _plain(t)[np.newaxis] for n, t in zip(names, parts, strict=True)}
     return _from_dict(chains)
+
+
+def _plain(part):
+    """An array of a type that NumPy knows: ArviZ sorts and counts no bfloat16."""
+    array = np.asarray(part)
+    return array if array.dtype.kind in "biufc" else array.astype("float32")
 
 
 def _names(z):

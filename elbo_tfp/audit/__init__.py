@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from elbo_tfp.audit import answers, climbing
+from elbo_tfp.audit import answers, climbing, own
 from elbo_tfp.audit.climbing import judge
 from elbo_tfp.audit.results import FAULTS, Audit, Finding
 from elbo_tfp.draws import draw
@@ -141,6 +141,7 @@ def audit(
         return Audit((*found, *climbing.check_trace(result)), _since(begin))
     found = [Finding("shapes", "ok")]
     found += climbing.check_objective(objective, look, seeds[1])
+    found += own.check_own_variables(objective, look, result, seeds[1])
     found += climbing.check_trace(result)
     for check, one in zip(_SLOW, seeds[2:], strict=False):
         if _since(begin) > time_budget:

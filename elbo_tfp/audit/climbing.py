@@ -37,7 +37,7 @@ def check_objective(objective, look, seed):
     size = max(1, look.size // 3) if minibatch else look.size
     rows = look.rows(min(size, 200)) if minibatch else look.x
     ask_seed, own_seed, other_seed = split_seed(seed, 3)
-    value = _caller(objective, names, rows, look.num_data or look.size)
+    value = caller(objective, names, rows, look.num_data or look.size)
     seeds = split_seed(ask_seed, _RUNS)
     first, again = value(seeds[0]), value(seeds[0])
     if first != again:
@@ -59,7 +59,8 @@ def check_objective(objective, look, seed):
     return [Finding("objective", "alarm", *figure, fault)]
 
 
-def _caller(objective, names, rows, num_data):
+def caller(objective, names, rows, num_data):
+    """The objective as seed -> nats, called as `fit` calls it."""
     known = {"batch": rows, "step": tf.constant(10**6), "kl_weight": 1.0}
     known |= {"num_data": num_data, "training": False}
     given = {name: known[name] for name in names if name in known}

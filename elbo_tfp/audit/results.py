@@ -14,6 +14,11 @@ FAULTS = {
     "kl_twice": ("objective is not the ELBO", "the KL is counted twice", "3"),
     "minibatch": ("objective is not the ELBO", "N / B forgotten: use num_data", "3"),
     "objective": ("objective is not the ELBO", "a term too many or too few", "2"),
+    "own_weight": (
+        "the objective trains its own",
+        "a KL weight that is trainable",
+        "7",
+    ),
     "non_finite": ("NaN or infinity", "a step too large", "2"),
     "annealing": ("KL weight ends away from 1", "annealing that never ended", "7"),
     "rising": ("the trace still rises", "too few steps", "6"),

@@ -125,7 +125,9 @@ def read_h5ad(path, *, layer: str | None = None) -> Cells:
         layer: of the counts; None for the file's `X`.
 
     Raises:
-        ValueError: if `anndata` is missing, or the layer is not there.
+        FileNotFoundError: if there is no such file.
+        ValueError: if `anndata` is missing or cannot read the file, or the layer is not
+            there. HDF5 has no check sums: a count that was changed is not seen.
     """
     try:
         import anndata
@@ -134,7 +136,15 @@ def read_h5ad(path, *, layer: str | None = None) -> Cells:
             "expected the package anndata, which reads .h5ad; got none. Install it: "
             "pip install 'elbo-tfp[cells]'."
         ) from error
-    read = anndata.read_h5ad(path)
+    try:
+        read = anndata.read_h5ad(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever damage makes HDF5 and anndata raise
+        raise ValueError(
+            f"expected {path} to be an .h5ad file; anndata cannot read it: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if layer is not None and layer not in read.layers:
         raise ValueError(f"expected a layer of {sorted(read.layers)}; got {layer!r}.")
     x = read.X if layer is None else read.layers[layer]

@@ -1,5 +1,6 @@
 """Draws for ArviZ: what each of its majors is handed, by stand-ins for both."""
 
+import importlib.util
 import sys
 import types
 
@@ -53,6 +54,28 @@ def test_names(monkeypatch):
     assert posterior["b"].mean() > 4 > posterior["a"].mean()
     with pytest.raises(ValueError, match="2 different names"):
         et.to_arviz(q, names=["a", "a"], seed=(0, 1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_arviz_itself():
+    if not any(map(importlib.util.find_spec, ("arviz_base", "arviz"))):
+        pytest.skip("needs arviz")
+    q = tfd.JointDistributionNamed(
+        {"b": tfd.Normal(5.0, 1.0), "a": tfd.Sample(tfd.Normal(0.0, 1.0), [2, 3])}
+    )
+    found = et.to_arviz(q, sample_size=7, seed=(0, 1))
+    z, group = q.sample(7, seed=(0, 1)), found["posterior"]
+    for name in ("a", "b"):
+        part = group[name]
+        assert part.dims[:2] == ("chain", "draw")
+        np.testing.assert_array_equal(part.values[0], z[name])
+
+
+def test_types_that_numpy_lacks_become_float32(monkeypatch):
+    stand_in("arviz_base", "1.0.0", monkeypatch)
+    q = tfd.Normal(tf.constant(1.5, tf.bfloat16), tf.constant(0.5, tf.bfloat16))
+    _, posterior = et.to_arviz(q, sample_size=3, seed=(0, 1))
+    assert posterior["z"].dtype == np.float32
 
 
 def test_without_arviz(monkeypatch):

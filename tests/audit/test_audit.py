@@ -63,6 +63,50 @@ def test_the_objective_is_measured_against_the_elbo():
     assert finding.findings[1].note == "a tighter bound"
 
 
+def weighted(weight, **baseline):
+    """A model, an encoder that is trained, data, and an objective with a KL weight."""
+    model, x = factor_model(np.random.default_rng(3))
+    exact, shift = encoder_of(model), tf.Variable(np.float64(0.0))
+    encoder = et.Encoder(lambda x: exact.network(x) + shift, exact.family)
+
+    def objective(batch, seed):
+        draws = et.draw(model.log_joint(batch), encoder(batch), 4, seed=seed)
+        kl = tf.reduce_mean(draws.log_q - draws.log_prior, 0)
+        value = tf.reduce_mean(draws.log_likelihood, 0) - weight * kl
+        for variable in baseline.values():
+            value += variable - tf.stop_gradient(variable)
+        return value
+
+    return model, encoder, x, objective, shift
+
+
+def test_a_kl_weight_that_is_trained():
+    weight = tf.Variable(np.float64(1.0), name="kl_weight")
+    model, encoder, x, objective, shift = weighted(weight)
+
+    def faults(**given):
+        found = et.audit(model, encoder, x, **given, time_budget=1e-9)
+        assert weight.numpy() == 1.0 and shift.numpy() == 0.0
+        return found
+
+    report = faults(objective=objective)
+    assert report.faults == ("own_weight",), report
+    assert "kl_weight" in str(report) and "trainable" in str(report)
+    # a fit that was told to leave it alone
+    result = et.fit(objective, num_steps=2, data=x, seed=0, trainable_variables=[shift])
+    shift.assign(0.0)
+    found = faults(objective=objective, result=result).faults
+    assert "own_weight" not in found
+
+
+def test_what_is_not_trained_or_moves_no_value_is_no_alarm():
+    fixed = tf.Variable(np.float64(1.0), trainable=False)
+    baseline = tf.Variable(np.float64(2.0))
+    model, encoder, x, objective, _ = weighted(fixed, baseline=baseline)
+    report = et.audit(model, encoder, x, objective=objective, time_budget=1e-9)
+    assert report.faults == (), report
+
+
 def test_a_seed_that_is_not_passed_on():
     model, x = factor_model(np.random.default_rng(3))
     encoder, right = encoder_of(model, scale=1.3), elbo_of(model, encoder_of(model))

@@ -47,6 +47,17 @@ def test_h5ad_is_read_sparse(monkeypatch):
         data.read_h5ad("x.h5ad", layer="raw")
 
 
+@pytest.mark.parametrize("kind", [OSError, KeyError, RuntimeError, AttributeError])
+def test_a_damaged_h5ad_is_named(monkeypatch, kind):
+    def broken(path):
+        raise kind("b-tree")
+
+    stand_in = types.SimpleNamespace(read_h5ad=broken)
+    monkeypatch.setitem(sys.modules, "anndata", stand_in)
+    with pytest.raises(ValueError, match=rf"x.h5ad to be .*{kind.__name__}.*b-tree"):
+        data.read_h5ad("x.h5ad")
+
+
 def test_sparse_rows_stream_every_cell_once_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     dense = rng.poisson(0.5, (50, 6)) + np.eye(50, 6) + [[1, 0, 0, 0, 0, 0]]
