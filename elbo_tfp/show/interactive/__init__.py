@@ -9,6 +9,8 @@ of cells; the functions here are the book's.
 """
 
 from elbo_tfp.show.interactive.answers import two_answers
+from elbo_tfp.show.interactive.dimensions import dimensions_and_error
+from elbo_tfp.show.interactive.draws import draws_and_width
 from elbo_tfp.show.interactive.figure import (
     Axis,
     Band,
@@ -37,8 +39,10 @@ __all__ = [
     "Mark",
     "Slider",
     "SliderFigure",
-    "drifting_level",
     "count_zeros",
+    "dimensions_and_error",
+    "draws_and_width",
+    "drifting_level",
     "food_size",
     "forgetting",
     "gaussian_elbo",
