@@ -37,7 +37,6 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     "05_approximation_gap": {"kilobytes": 400, "bare cells": 1},
     # cells whose errors are still to be printed: the number may only fall
     "03_tug_of_war": {"bare cells": 4},
-    "07_posterior_collapse": {"bare cells": 3},
     # two maps of densities beside five other figures
     "10_a_prior_that_fits": {"kilobytes": 320},
     "13_conditional_models": {"bare cells": 3},
