@@ -34,7 +34,7 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     # the same; the figure brings a table of gaps
     "09_more_samples": {"code cells": 21, "kilobytes": 360},
     # six figures, one with a posterior's draws and one with the sliders' formulas
-    "05_approximation_gap": {"kilobytes": 400, "bare cells": 1},
+    "05_approximation_gap": {"kilobytes": 400},
     # cells whose errors are still to be printed: the number may only fall
     "03_tug_of_war": {"bare cells": 4},
     # two maps of densities beside five other figures
