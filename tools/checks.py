@@ -34,13 +34,10 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     # the same; the figure brings a table of gaps
     "09_more_samples": {"code cells": 21, "kilobytes": 360},
     # six figures, one with a posterior's draws and one with the sliders' formulas
-    "05_approximation_gap": {"kilobytes": 400, "bare cells": 1},
-    # cells whose errors are still to be printed: the number may only fall
-    "03_tug_of_war": {"bare cells": 4},
-    "06_amortization_gap": {"bare cells": 3},
-    "07_posterior_collapse": {"bare cells": 3},
+    "05_approximation_gap": {"kilobytes": 400},
     # two maps of densities beside five other figures
     "10_a_prior_that_fits": {"kilobytes": 320},
+    # cells whose errors are still to be printed: the number may only fall
     "13_conditional_models": {"bare cells": 3},
     "14_time": {"bare cells": 1},
     "16_continual_learning": {"bare cells": 1},
