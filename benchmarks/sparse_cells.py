@@ -1,6 +1,6 @@
 """One epoch over 100,000 x 2,000 sparse counts: memory above the start, cells a second.
 
-    python benchmarks/sparse_cells.py [--cells 100000] [--genes 2000]
+    python benchmarks/sparse_cells.py [--cells 100000] [--genes 2000] [--out]
 
 The dense table would be 0.8 GB in float32; `data.sparse_rows` makes blocks of it.
 "Above the start" is the peak of the process less what it held when the sparse table
@@ -13,6 +13,7 @@ import argparse
 import resource
 import time
 
+import harness
 import numpy as np
 from scipy import sparse
 
@@ -38,6 +39,7 @@ def main():
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=2_000)
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--out", action="store_true", help="store the results")
     asked = parser.parse_args()
     x = table(asked.cells, asked.genes)
     model, encoder = et.models.count_vae(asked.genes, 8, seed=0)
@@ -56,12 +58,23 @@ def main():
         seed=0,
         progress=False,
     )
-    took = time.perf_counter() - start
-    print(
-        f"{steps} steps, ELBO {fit.elbo[:5].mean():.1f} to {fit.elbo[-5:].mean():.1f}"
-    )
-    print(f"memory above the start {megabytes() - before:.0f} MB")
-    print(f"{steps * asked.batch / took:.0f} cells a second")
+    seconds = time.perf_counter() - start
+    found = {
+        "cells": asked.cells,
+        "genes": asked.genes,
+        "batch": asked.batch,
+        "steps": steps,
+        "elbo_first": round(float(fit.elbo[:5].mean()), 1),
+        "elbo_last": round(float(fit.elbo[-5:].mean()), 1),
+        "megabytes_above_start": round(megabytes() - before),
+        "seconds": round(seconds, 1),
+        "cells_per_second": round(steps * asked.batch / seconds),
+    }
+    for name, value in found.items():
+        print(f"{name:22} {value}")
+    if asked.out:
+        found |= {"environment": harness.environment([])}
+        harness.save("sparse_cells", found)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import tensorflow_probability as tfp
 from elbo_tfp.draws import lead_shape
 from elbo_tfp.ground.checks import real, whole, wrong
 from elbo_tfp.ground.seeds import as_seed, fold_in, split_seed, uniform
+from elbo_tfp.ground.structures import as_data
 from elbo_tfp.types import Draws
 
 
@@ -82,8 +83,8 @@ def particle_filter(
 
     Raises:
         ValueError: if the model has no steps, q cannot propose, a number is out of
-            range, or (seen in eager mode; -inf in a graph) all weights of a cloud
-            vanish.
+            range, model, q and x have not one dtype, or (seen in eager mode; -inf in a
+            graph) all weights of a cloud vanish.
 
     Source: Gordon, Salmond and Smith (1993); FIVO: Maddison et al. (2017), algorithm 1;
         `through_resampling`: Scibior and Wood (2021).
@@ -125,12 +126,11 @@ def clouds(
         through_resampling,
         as_seed(seed),
     )
-    first, steps = run.first(), tf.range(1, run.steps.num_steps)
-    parts = [tf.expand_dims(part, 0) for part in first]
-    if run.steps.num_steps > 1:
-        later = tf.scan(run.move, steps, first)
-        parts = [tf.concat(pair, 0) for pair in zip(parts, later, strict=True)]
-    cloud = Cloud(*parts)
+    try:
+        cloud = run.whole_series()
+    except (TypeError, tf.errors.InvalidArgumentError) as error:
+        _name_dtypes(run.steps, q, x, error)
+        raise
     _check_alive(cloud.log_increments)
     return cloud
 
@@ -146,6 +146,15 @@ class _Filter(NamedTuple):
     threshold: float
     scored: bool
     seed: tf.Tensor
+
+    def whole_series(self) -> Cloud:
+        """The clouds of all steps."""
+        first, steps = self.first(), tf.range(1, self.steps.num_steps)
+        parts = [tf.expand_dims(part, 0) for part in first]
+        if self.steps.num_steps > 1:
+            later = tf.scan(self.move, steps, first)
+            parts = [tf.concat(pair, 0) for pair in zip(parts, later, strict=True)]
+        return Cloud(*parts)
 
     def first(self) -> Cloud:
         """The cloud at the first step, without an axis of time."""
@@ -271,6 +280,20 @@ def _steps(model, q, x):
             "Pass encoder(x) of a family families.markov.",
         )
     return model.steps(x)
+
+
+def _name_dtypes(steps, q, x, error):
+    """Raises ValueError if what went wrong may be that two dtypes met."""
+    values = as_data(x["x"] if isinstance(x, dict) else x)
+    found = {"latents": steps.initial.dtype, "x": values.dtype}
+    if q is not None:
+        found["q"] = q.given(0).dtype
+    if len(set(found.values())) > 1:
+        raise wrong(
+            "one dtype of the model's latents, q and x",
+            ", ".join(f"{name} {dtype.name}" for name, dtype in found.items()),
+            "Cast x, or build model and q with its dtype.",
+        ) from error
 
 
 def _check_alive(log_increments):

@@ -221,3 +221,15 @@ def test_errors():
         et.particle_filter(MODEL, tfd.Normal(0.0, 1.0), X, 5, seed=0)
     with says("sample_size to be a positive int"):
         et.particle_filter(MODEL, None, X, 5, sample_size=0, seed=0)
+
+
+def test_two_dtypes_are_named():
+    x = np.asarray(X)
+    other = "float32" if x.dtype == np.float64 else "float64"
+    with says("one dtype", f"latents {x.dtype}, x {other}", "Cast x"):
+        et.particle_filter(MODEL, None, x.astype(other), 5, seed=0)
+    with says("one dtype", f"x {other}"):
+        et.filtering.clouds(MODEL, None, {"x": x.astype(other)}, 5, seed=0)
+    q = et.families.markov(x.shape[1], 1, dtype=other, batch_shape=(len(x),))
+    with says("one dtype", f"x {x.dtype}, q {other}"):
+        et.particle_filter(MODEL, q, x, 5, seed=0)

@@ -92,17 +92,36 @@ def multi_head(logits, task, tasks) -> tf.Tensor:
         tasks: the classes of each task, whole numbers below C.
 
     Raises:
-        ValueError: if a task has fewer than two classes, or one that is not below C.
+        ValueError: if a task has fewer than two classes, or one that is not below C,
+            or there is not one task number for each row of logits.
     """
     tasks, num_classes = _checked_tasks(tasks), logits.shape[-1]
     largest = max(map(max, tasks))
     if largest >= num_classes:
         raise wrong(f"classes below {num_classes}, one logit each", largest)
+    _check_rows(logits, tf.convert_to_tensor(task))
     own = np.zeros([len(tasks), num_classes], bool)
     for row, classes in zip(own, tasks, strict=True):
         row[list(classes)] = True
     out = tf.constant(-np.inf, logits.dtype)
     return tf.where(tf.gather(tf.constant(own), task), logits, out)
+
+
+def _check_rows(logits, task):
+    lead = logits.shape[:-1]
+    if task.shape.rank is None or lead.rank is None:
+        return
+    try:
+        fits = task.shape.rank <= lead.rank
+        fits = fits and tf.broadcast_static_shape(task.shape, lead)
+    except ValueError:
+        fits = False
+    if fits is False:
+        raise wrong(
+            f"task to be one number, or one for each row of logits {logits.shape}",
+            f"shape {task.shape}",
+            "Row i of logits belongs to task[i].",
+        )
 
 
 def _checked_tasks(tasks):

@@ -52,8 +52,8 @@ def impute(model, encoder, data, *, sample_size=1_000, num_draws=200, seed):
 
     Raises:
         ValueError: if the model is not `models.observed`, there is no mask or it is not
-            a boolean one of the shape of x, a row has nothing observed, a size is too
-            small, or the weights of a datum all vanish.
+            a boolean one of the shape of x, a row has nothing observed, the encoder is
+            none, a size is too small, or the weights of a datum all vanish.
 
     Source: Mattei and Frellsen (2019), equation 12.
     """
@@ -65,7 +65,7 @@ def impute(model, encoder, data, *, sample_size=1_000, num_draws=200, seed):
     _check_rows(data["mask"])
 
     def program(seed, data):
-        q = encoder if hasattr(encoder, "sample") else encoder(data)
+        q = _q_of(encoder, data)
         return weighted(model, q, data, sample_size, num_draws, split_seed(seed, 3))
 
     seed = split_seed(seed, 1)[0]
@@ -124,6 +124,20 @@ def _resampled(z, weights, num_draws, seed):
         return tf.transpose(found, order)
 
     return tf.nest.map_structure(rows, z)
+
+
+def _q_of(encoder, data):
+    """The q of these data: itself, or what the encoder says."""
+    is_q = hasattr(encoder, "sample")
+    q = encoder if is_q or not callable(encoder) else encoder(data)
+    if not (hasattr(q, "sample") and hasattr(q, "log_prob")):
+        got = type(encoder).__name__
+        raise wrong(
+            "an encoder, data -> distribution of z, or a distribution of it",
+            got if q is encoder else f"{got} that returns {type(q).__name__}",
+            "families.Encoder makes one of a network and a family.",
+        )
+    return q
 
 
 def _check_model(model):

@@ -48,8 +48,9 @@ def pbmc(*, dtype="float32") -> Cells:
     Provenance: 10x Genomics "Fresh 68k PBMCs (Donor A)", Zheng et al. (2017), doi
     10.1038/ncomms14049, CC BY 4.0. The subset is published as log1p of counts per
     10,000; whole numbers were recovered by inverting that with the cell's total
-    (largest distance from a whole number 0.08). Types are named by correlation with
-    purified populations.
+    (largest distance from a whole number 0.08). Gene names, an array of Python objects
+    there, were stored again as text. Types are named by correlation with purified
+    populations.
 
     Args:
         dtype: of the counts and totals.

@@ -78,13 +78,20 @@ class ConditionalModel(LatentVariableModel):
         Args:
             c: conditions, `[B]` + event, or a structure of such.
         """
-        return _Given(self, {"given": as_data(c, "given")})
+        c = as_data(c, "given")
+        self._check_given(c)
+        return _Given(self, {"given": c})
 
     def with_prior(self, prior) -> ConditionalModel:
         """The same likelihood under another prior, as `ConditionalModel` takes it."""
-        return ConditionalModel(
+        model = ConditionalModel(
             prior, self._likelihood, self._global_prior, support=self._support
         )
+        model._check_given = self._check_given
+        return model
+
+    def _check_given(self, c):
+        """Raises ValueError for conditions that cannot be; here any can."""
 
     def joint(self):
         """Raises ValueError: a joint distribution has no conditions."""
@@ -105,6 +112,7 @@ class ConditionalModel(LatentVariableModel):
                 sorted(x) if isinstance(x, dict) else type(x).__name__,
                 "Every datum has its row in both.",
             )
+        self._check_given(x["given"])
         return super()._checked(x, also)
 
 

@@ -62,9 +62,9 @@ def conditional_vae(
 
     Raises:
         ValueError: unless exactly one of `given_shape` and `num_classes` is given, for
-            an unknown prior, and as `vae`. Later: for conditions of another shape or
-            dtype, and classes out of range (inside a compiled function these make
-            everything NaN).
+            an unknown prior, and as `vae`. Of model and encoder: for conditions of
+            another shape or dtype, and classes out of range (inside a compiled function
+            these make everything NaN).
 
     Source: Sohn, Lee and Yan (2015), section 3.
     """
@@ -104,6 +104,7 @@ def conditional_vae(
         return call(encoder, tf.concat([flat, features(c)], -1))
 
     model = ConditionalModel(p_z, decode, support=likelihood.problem)
+    model._check_given = features  # which refuses what it cannot read
     return VAE(model, Encoder(encode, family))
 
 

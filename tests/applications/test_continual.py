@@ -170,6 +170,10 @@ def test_a_head_is_a_softmax_over_its_own_classes():
         ap.multi_head(logits[:, :3], 0, TASKS)
     with says("at least two classes", "got (2,)"):
         ap.multi_head(logits, 0, [(0, 1), (2,)])
+    with says("for each row of logits (2, 5)", "shape (3,)"):
+        ap.multi_head(logits, [0, 1, 1], TASKS)
+    with says("for each row of logits (2, 5)", "shape (2, 1)"):
+        ap.multi_head(logits, [[0], [1]], TASKS)
 
 
 def test_coresets_are_distinct_rows_and_k_centre_spreads():

@@ -155,6 +155,14 @@ def test_wrong_models_and_sizes_are_named(setting):
         impute(model, q, data, num_draws=0, seed=0)
 
 
+def test_what_is_no_encoder_is_named(setting):
+    model, q, data = setting
+    with pytest.raises(ValueError, match="an encoder, .* got str.*families.Encoder"):
+        impute(model, "q", data, seed=0)
+    with pytest.raises(ValueError, match="got function that returns .*Tensor"):
+        impute(model, lambda data: q.mean(), data, seed=0)
+
+
 def test_weights_that_vanish_are_named(setting):
     model, _, data = setting
     far = tfd.MultivariateNormalDiag(np.full((6, 2), 1e200), np.ones(2))

@@ -156,7 +156,7 @@ def test_conditions_that_cannot_be(kind, given, parts):
     model, encoder = small(**KINDS[kind][0])
     data = {"x": PIXELS, "given": given}
     with says(*parts):
-        model.log_joint(data)(tf.zeros([2, 5, 1], tf.float64))
+        model.log_joint(data)
     if "NaN" in parts[1]:
         return
     with says(*parts):
@@ -179,6 +179,17 @@ def test_data_that_cannot_be():
         model.with_prior(tfd.MultivariateNormalDiag(np.zeros(1))).log_joint(impossible)
     with says("x for each of the 5 conditions", "4"):
         model.given(CLASSES).log_joint(PIXELS[:4])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_an_unknown_class_is_refused_before_anything_is_computed(prior):
+    model, _ = small(num_classes=3, prior=prior)
+    other = model.with_prior(tfd.MultivariateNormalDiag(np.zeros(1)))
+    for each in (model, other):
+        with says("classes from 0 to 2", "[7]"):
+            each.log_joint({"x": PIXELS, "given": np.array([0, 7, 1, 2, 0])})
+        with says("classes from 0 to 2", "[7]"):
+            each.given(np.array([0, 7, 1, 2, 0]))
 
 
 def test_an_unknown_class_in_a_compiled_function_is_no_number():
