@@ -62,8 +62,11 @@ def write(path, kind: str, header: dict, arrays: dict[str, np.ndarray]) -> None:
     packed = {f"array/{name}": _plain(array) for name, array in arrays.items()}
     packed["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     packed["digest"] = _digest(packed)
-    with replacing(path) as file:
-        np.savez(file, **packed)
+    # np.savez of NumPy 2.0 leaves its archive open after an error
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in packed.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.asarray(array), allow_pickle=False)
 
 
 def read(path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
