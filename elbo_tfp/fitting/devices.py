@@ -54,8 +54,6 @@ class Mirrored:
         self.optimizer, self.moments, _ = optimizers.start(
             optimizer, self.trained, strategy.scope
         )
-        # it would sum over replicas once more, after clipping what is their mean
-        self.optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         self.state = (*step.graph.variables, *self.moments)
         # what was assigned to one copy only holds for all
         write(self.state, read(self.state))
@@ -70,6 +68,7 @@ class Mirrored:
         )
         self._settle()
         self.compiled = self._gradient.jit_compile
+        self._update = self._traced_update()
         # a partial: TensorFlow counts retracings by code object and would warn
         self._loop = tf.function(functools.partial(self._chunk), autograph=False)
         self._gather = tf.function(functools.partial(self._gathered), autograph=False)
@@ -110,6 +109,43 @@ class Mirrored:
 
         number = tf.TensorSpec([], tf.int32)
         return compiled.traced(recorded, number, *whole, descent)
+
+    def _traced_update(self):
+        """The optimizer's update, which each replica makes on its own copies.
+
+        It is traced on plain variables, whose place the copies take: Keras' own would
+        average over replicas itself, after clipping each one's part, and without XLA.
+        """
+        plain = [
+            tf.Variable(
+                tf.zeros(v.shape, v.dtype),
+                name=v.name.split(":")[0],
+                constraint=v.constraint,
+            )
+            for v in self.trained
+        ]
+        own = optimizers.clone(self.optimizer)
+        own.build(plain)
+        sharing.check_decay(own, plain, self.optimizer, self.trained)
+
+        def update(descent):
+            own.apply(list(descent), plain)
+            return tf.constant(True)
+
+        descent = self.step.graph.outputs[0]
+        traced = compiled.compiled(update, descent, jit_compile=self.compiled)
+        traced.settle(
+            tf.nest.map_structure(lambda s: tf.zeros(s.shape, s.dtype), descent)
+        )
+        places = {
+            id(mine.handle): copies
+            for mine, copies in zip(
+                (*plain, *(v.value for v in own.variables)),
+                (*self.trained, *(v.value for v in self.optimizer.variables)),
+                strict=True,
+            )
+        }
+        return traced.reading(lambda tensor: places.get(id(tensor), tensor))
 
     def _chunk(self, count, first, seeds, weights, inputs):
         arrays = program.arrays(self.outputs, self.capacity)
@@ -153,17 +189,20 @@ class Mirrored:
         arguments = part[2], elbo, value, tuple(descent)
         found = self._metrics(arguments, map(_own, self._metrics.captured))
         with tf.control_dependencies(tf.nest.flatten(found)):
-            self.optimizer.apply(descent, list(self.trained))
+            descent = [tf.identity(gradient) for gradient in descent]
+        self._update.reading(_own)(tuple(descent))
         return found
 
     def _mine(self, tensor):
         return self.strategy.experimental_local_results(tensor)[0]
 
 
-def _own(tensor):
-    """This replica's copy of a variable's handle; another tensor is the same on all."""
-    of = getattr(tensor, "_distributed_container", None)
-    return tensor if of is None else of().handle
+def _own(captured):
+    """This replica's copy of a variable's handle; a tensor is the same on all."""
+    if isinstance(captured, tf.Variable):
+        return captured.handle
+    of = getattr(captured, "_distributed_container", None)
+    return captured if of is None else of().handle
 
 
 def _cut(part, r: int, replicas: int):

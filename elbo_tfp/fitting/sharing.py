@@ -75,8 +75,9 @@ def workers_alive():
     try:
         yield
     except _GONE as error:
-        lines = [line for line in error.message.splitlines() if "ollective" in line]
-        raise RuntimeError(_ALONE.format((lines or [error.message])[-1])) from error
+        lines = error.message.splitlines()
+        told = [line for line in lines if line.startswith("Collective")]
+        raise RuntimeError(_ALONE.format((told or lines)[-1])) from error
 
 
 _GONE = (
@@ -120,18 +121,22 @@ def check_variables(step: Step, strategy) -> None:
 
 def check_optimizer(optimizer) -> None:
     """Raises `ValueError` if an optimizer's update does not work on replicas."""
-    expected = "an optimizer that several devices can share"
     if not optimizers.recipe(optimizer):
         raise wrong(
-            expected,
+            "an optimizer that several devices can share",
             f"{optimizer!r}, which cannot be copied",
             "Use one of Keras' own, or leave strategy out.",
         )
-    if optimizer.gradient_accumulation_steps:
+
+
+def check_decay(plain, variables, optimizer, trained) -> None:
+    """Raises `ValueError` if weights decay that should not, or the other way round."""
+    decays = [plain._use_weight_decay(v) for v in variables]
+    if decays != [optimizer._use_weight_decay(v) for v in trained]:
         raise wrong(
-            expected,
-            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
-            "A larger batch_size with more shards accumulates as well.",
+            "weights that do not decay to be given by name, with strategy",
+            "a list of variables",
+            "Write optimizer.exclude_from_weight_decay(var_names=[...]).",
         )
 
 

@@ -34,7 +34,7 @@ def mirrored(tmp_path_factory):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -82,7 +82,6 @@ def test_a_step_that_is_not_finite_is_undone(mirrored):
         ("rows", "the batch, 29 rows, to be equal shards; got 2 shards"),
         ("kind", "MultiWorkerMirroredStrategy; got _DefaultDistributionStrategy"),
         ("own optimizer", "several devices can share; got .* cannot be copied"),
-        ("accumulation", "several devices can share; got gradient_accumulation_steps"),
     ],
 )
 def test_what_replicas_cannot_share_is_refused(mirrored, name, text):
@@ -157,7 +156,7 @@ def workers(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("workers"), {}
     for victim, arguments in ((1, ("1",)), (0, ("0", "resume"))):
         with Workers(folder, arguments) as two:
-            two.wait(victim, "ready", 150)
+            two.wait(victim, "ready", 500)
             two.processes[victim].kill()
             error, seconds = two.wait(1 - victim, "error", 40)
             found[victim] = two.said(0), two.said(1), error, seconds
