@@ -1,4 +1,7 @@
-"""What `fit` is asked to do, checked: wrong input becomes a plain `ValueError`."""
+"""What `fit` is asked to do, checked: wrong input becomes a plain `ValueError`.
+
+It is longer than most modules: every keyword of `fit` has its question here.
+"""
 
 from __future__ import annotations
 
