@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.distributions.normal import full_shape
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import uniform
 
 tfd = tfp.distributions
@@ -28,9 +29,20 @@ class StudentT(tfd.StudentT):
 
     Source: Bailey (1994), "Polar generation of random variates with the
     t-distribution", equation 3.
+
+    Raises:
+        ValueError: if `df` or `scale` is not positive, as far as that is known.
     """
 
     # no __init__: TFP logs a page of warning about every subclass that has one
+
+    def _parameter_control_dependencies(self, is_init):
+        for name in ("df", "scale") if is_init else ():
+            value = getattr(self, name)
+            known = tf.get_static_value(value) if isinstance(value, tf.Tensor) else None
+            if known is not None and not (known > 0).all():
+                raise wrong(f"{name} of StudentT to be positive", known)
+        return super()._parameter_control_dependencies(is_init)
 
     def _sample_n(self, n, seed=None):
         shape, static = full_shape(self, [n], tf.TensorShape([]))

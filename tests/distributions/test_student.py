@@ -130,3 +130,17 @@ def test_shapes_unknown_at_tracing():
         draws(tf.constant([3.0, 4.0]), 5),
         StudentT(tf.constant([3.0, 4.0]), 0.0, 1.0).sample(5, seed=(1, 2)),
     )
+
+
+@pytest.mark.parametrize(
+    ("df", "scale", "name"),
+    [
+        (0.0, 1.0, "df"),
+        (np.nan, 1.0, "df"),
+        (3.0, -1.0, "scale"),
+        ([3.0, -2.0], 1.0, "df"),
+    ],
+)
+def test_parameters_that_make_no_distribution_are_errors(df, scale, name):
+    with pytest.raises(ValueError, match=f"expected {name} of StudentT to be positive"):
+        StudentT(c(df), c(0.0), c(scale))
