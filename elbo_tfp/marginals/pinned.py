@@ -34,7 +34,13 @@ def takes_pins(integrate):
         if not isinstance(model, _Pinned):
             return integrate(model, *args, **kwargs)
         opened = PinnedModel(model)
-        return integrate(opened, *args, **kwargs).log_joint(opened.x)
+        asked = inspect.signature(integrate).bind(opened, *args, **kwargs)
+        names = next(name for name in asked.signature.parameters if "name" in name)
+        only = opened.names
+        if len(only) == 1 and asked.arguments.get(names) in (only[0], only):
+            # a model of one latent does not know what a joint calls it
+            asked.arguments[names] = None
+        return integrate(*asked.args, **asked.kwargs).log_joint(opened.x)
 
     either.__signature__ = inspect.signature(integrate)
     return either
@@ -72,7 +78,12 @@ class PinnedModel(LatentVariableModel):
                 "A smaller value would be repeated and count several times.",
             )
         prior = Unpinned(pin, self.name, self.x)
-        super().__init__(prior, lambda z: prior.parts(z)[self.name])
+        self.names = prior.names
+        # one latent alone has a distribution of its own
+        super().__init__(
+            prior if len(prior.names) > 1 else prior.alone,
+            lambda z: prior.parts(z)[self.name],
+        )
 
 
 class Unpinned:
@@ -114,6 +125,10 @@ class Unpinned:
         with _quietly():
             found = self._joint.sample_distributions(seed=(0, 0), value=value)[0]
         return named_parts(found)
+
+    def alone(self):
+        """The distribution of the only part."""
+        return self.parts(self.sample(seed=(0, 0)))[self.names[0]]
 
     def sample_distributions(self, *, seed, value=None):
         """As of a TFP joint distribution: each part's own, and the value."""

@@ -123,3 +123,20 @@ def test_what_cannot_be_opened_is_refused():
         marginals.enumerate_discrete(joint, "k")
     with pytest.raises(ValueError, match="names of latents"):
         marginals.enumerate_discrete(pinned("named"), "x")
+
+
+@pytest.mark.parametrize("names", ["k", ["k"], None])
+def test_the_only_latent_may_be_named(names):
+    joint = tfd.JointDistributionNamed(
+        {"k": K, "x": lambda k: tfd.Normal(tf.gather(tf.constant(CENTRES), k), 2.0)}
+    )
+    target = marginals.enumerate_discrete(
+        joint.experimental_pin(x=np.float64(0.7)), names
+    )
+    p = special.softmax(LOGITS)
+    expected = np.log((p * stats.norm(CENTRES, 2.0).pdf(0.7)).sum())
+    np.testing.assert_allclose(
+        target.model.log_evidence(target.x), expected, rtol=1e-12
+    )
+    with pytest.raises(ValueError, match="names of latents"):
+        marginals.enumerate_discrete(joint.experimental_pin(x=np.float64(0.7)), "q")
