@@ -106,6 +106,12 @@ def _sharing(encoder, model, x, family) -> Start:
     else:
         local = as_encoder(local, family)
         answer = tf.convert_to_tensor(local.network(problem.data))
+        if answer.dtype != own.dtype:
+            raise wrong(
+                "the encoder and q of the global latent to have one dtype",
+                f"{answer.dtype.name} and {own.dtype.name}",
+                "Pass dtype= where the family is built, or cast x.",
+            )
         size = answer.shape.num_elements()
         parameters = tf.concat([tf.reshape(answer, [-1]), own], 0)
 

@@ -453,3 +453,13 @@ def test_a_datum_may_be_a_structure():
 
 
 MEAN_FIELD_1 = families.mean_field(1, dtype=tf.float64)
+
+
+def test_an_encoder_and_a_q_of_other_precision_are_refused():
+    model = et.LatentVariableModel(
+        ONE, lambda z, w: tfd.Normal(z[..., 0] + w, 1.0), ONE
+    )
+    family = et.families.mean_field(1, dtype=tf.float64)
+    encoder = et.families.Encoder(lambda x: tf.stack([x, x], -1), family)
+    with says("one dtype", "float64 and float32"):
+        gaps.gap_report(model, (encoder, et.families.mean_field(1)), c64([1.0]), seed=0)
