@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -64,7 +63,8 @@ def work(sizes, steps) -> None:
 
 def run(count: int, sizes, steps) -> list[dict]:
     """What `count` workers measure, as the first of them tells."""
-    addresses, processes = [f"127.0.0.1:{port}" for port in _free_ports(count)], []
+    addresses = [f"127.0.0.1:{port}" for port in harness.free_ports(count)]
+    processes = []
     cores = sorted(os.sched_getaffinity(0))[:count]
     here = [sys.executable, __file__, "--steps", steps, "--worker", "--sizes", *sizes]
     with tempfile.TemporaryFile("w+") as errors:
@@ -88,16 +88,6 @@ def run(count: int, sizes, steps) -> list[dict]:
             errors.seek(0)
             raise RuntimeError(errors.read()[-3000:])
     return [json.loads(line) for line in lines]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def main() -> None:

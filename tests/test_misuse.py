@@ -261,7 +261,15 @@ for method in ("importance", "quadrature", "annealed"):
     def ask(method=method):
         model, holder = noisy()
         q = tfd.Normal([0.5], 1.2) if method == "importance" else None
-        extra = {} if q is None else {"surrogate_posterior": q, "sample_size": 20_000}
+        extra = {
+            "importance": {"surrogate_posterior": q, "sample_size": 20_000},
+            "quadrature": {"jit_compile": False},
+            "annealed": {
+                "sample_size": 400,
+                "num_temperatures": 6,
+                "jit_compile": False,
+            },
+        }[method]
         x = tf.constant([1.0])
         return (
             lambda: et.gaps.evidence(model, x, method, seed=0, **extra).estimate[0]

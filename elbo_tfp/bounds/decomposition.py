@@ -12,6 +12,7 @@ from elbo_tfp.bounds.monte_carlo import standard_error
 from elbo_tfp.draws import draw, lead_shape
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.structures import per_datum
+from elbo_tfp.ground.wrappers import SAMPLE, unwrap
 
 tfd = tfp.distributions
 
@@ -146,18 +147,18 @@ def _factors(distribution):
 
     Those dimensions may be missing from the base, whose one factor then repeats.
     """
-    repeats = isinstance(distribution, tfd.Sample) and not distribution.batch_shape.rank
-    if repeats or isinstance(distribution, tfd.Independent):
+    distribution, ndims, _ = unwrap(distribution, samples=False)
+    if isinstance(distribution, SAMPLE) and not distribution.batch_shape.rank:
         base, inner = _factors(distribution.distribution)
-        outer = distribution.event_shape.rank
-        return base, inner + outer - distribution.distribution.event_shape.rank
+        ndims += distribution.event_shape.rank
+        return base, ndims + inner - distribution.distribution.event_shape.rank
     if isinstance(distribution, tfd.MultivariateNormalDiag):
-        return tfd.Normal(distribution.mean(), distribution.stddev()), 1
+        return tfd.Normal(distribution.mean(), distribution.stddev()), ndims + 1
     if isinstance(distribution, tfd.MultivariateNormalDiagPlusLowRankCovariance):
         # Sigma = L L'
         factor = tf.linalg.cholesky(distribution.covariance())
-        return tfd.MultivariateNormalTriL(distribution.mean(), factor), 0
-    return distribution, 0
+        return tfd.MultivariateNormalTriL(distribution.mean(), factor), ndims
+    return distribution, ndims
 
 
 def _joined(base, ndims, event_shape):

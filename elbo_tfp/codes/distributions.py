@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.compiled import compiled
+from elbo_tfp.ground.wrappers import unwrap
 
 tfd = tfp.distributions
 
@@ -119,8 +120,7 @@ def infer_num_values(model) -> int:
         ValueError: if it does not.
     """
     z = tf.zeros([1, *model.prior.event_shape], model.prior.dtype)
-    likelihood = model.likelihood(z)
-    base = _wraps(likelihood, "Independent", "Sample") or likelihood
+    base = unwrap(model.likelihood(z)).base
     if isinstance(base, tfd.Bernoulli):
         return 2
     if isinstance(base, tfd.Categorical):
@@ -139,7 +139,7 @@ def infer_num_values(model) -> int:
 def _normal(distribution, name):
     """(loc, scale) of a product of normals, or an error."""
     distribution = getattr(distribution, "current", distribution)
-    base = _wraps(distribution, "Independent", "Sample") or distribution
+    base = unwrap(distribution).base
     if not isinstance(base, (tfd.Normal, tfd.MultivariateNormalDiag)) or (
         distribution.event_shape.rank != 1
     ):
@@ -157,8 +157,8 @@ def _normal(distribution, name):
 
 def _pixels(likelihood, event_shape):
     """The distribution of the single dimensions of x, or an error."""
-    base = _wraps(likelihood, "Independent")
-    scalar = base is not None and base.event_shape.rank == 0
+    base, ndims, _ = unwrap(likelihood, samples=False)
+    scalar = ndims and base.event_shape.rank == 0
     if not scalar or likelihood.event_shape != event_shape:
         raise wrong(
             "a likelihood whose dimensions are independent given z, tfd.Independent "
@@ -166,16 +166,6 @@ def _pixels(likelihood, event_shape):
             f"{type(likelihood).__name__} with event shape {likelihood.event_shape}",
         )
     return base
-
-
-def _wraps(distribution, *kinds):
-    """The distribution inside, if the outer one is of these kinds, or None.
-
-    By name: around a distribution that is no `CompositeTensor`, TFP returns an
-    `_Independent`, of which `tfd.Independent` is only a subclass.
-    """
-    kind = type(distribution).__name__.removeprefix("_")
-    return distribution.distribution if kind in kinds else None
 
 
 def _round_scale(scale):

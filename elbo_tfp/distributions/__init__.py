@@ -7,7 +7,6 @@ compiled, and has no loop; a `tfd.Normal` that you pass yourself draws TFP's way
 `unwrap` looks into `tfd.Independent` and `tfd.Sample`.
 """
 
-from elbo_tfp.distributions.base import Unwrapped, unwrap
 from elbo_tfp.distributions.counts import BetaBinomial, DiscretizedLogistic
 from elbo_tfp.distributions.genes import (
     LogNormalCounts,
@@ -18,6 +17,7 @@ from elbo_tfp.distributions.genes import (
 from elbo_tfp.distributions.markov import MarkovGaussian
 from elbo_tfp.distributions.student import StudentT
 from elbo_tfp.distributions.trajectories import Optimality, Trajectories
+from elbo_tfp.ground.wrappers import Unwrapped, unwrap
 
 __all__ = [
     "BetaBinomial",

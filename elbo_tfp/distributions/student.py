@@ -31,10 +31,18 @@ class StudentT(tfd.StudentT):
     t-distribution", equation 3.
 
     Raises:
-        ValueError: if `df` or `scale` is not positive, as far as that is known.
+        ValueError: if `df` or `scale` is not positive, as far as that is known, or the
+            parameters are of several dtypes.
     """
 
     # no __init__: TFP logs a page of warning about every subclass that has one
+    def __new__(cls, df, loc, scale, *args, **options):
+        """TFP says that dtypes differ in a `TypeError`."""
+        given = {"df": df, "loc": loc, "scale": scale}
+        kinds = {k: tf.as_dtype(v.dtype).name for k, v in given.items() if _typed(v)}
+        if len(set(kinds.values())) > 1:
+            raise wrong("parameters of StudentT of one dtype", kinds, "Cast them.")
+        return super().__new__(cls)
 
     def _parameter_control_dependencies(self, is_init):
         for name in ("df", "scale") if is_init else ():
@@ -52,6 +60,10 @@ class StudentT(tfd.StudentT):
         t = _radius(df, tf.math.log(u)) * tf.cos(2 * math.pi * v)
         t.set_shape(static)
         return self.loc + self.scale * t
+
+
+def _typed(value):
+    return getattr(value, "dtype", None) is not None
 
 
 @tf.custom_gradient

@@ -22,10 +22,10 @@ from tensorflow_probability.python.experimental.distributions import (
     joint_distribution_pinned,
 )
 
-from elbo_tfp.distributions.base import unwrap
 from elbo_tfp.families import maps
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.ground.wrappers import unwrap
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.seeds import as_seed
+from elbo_tfp.ground.wrappers import unwrap
 
 tfd = tfp.distributions
 
@@ -19,10 +20,12 @@ def marginals(distribution):
         not known in closed form.
     """
     d = getattr(distribution, "current", distribution)
-    if isinstance(d, tfd.Independent) and d.distribution.event_shape.rank == 0:
-        return d.distribution
-    if isinstance(d, tfd.Sample) and d.distribution.event_shape.rank == 0:
-        return tfd.BatchBroadcast(d.distribution, d.batch_shape + d.event_shape)
+    base, ndims, copies = unwrap(d)
+    if ndims and base.event_shape.rank == 0 and not copies:
+        return base
+    if copies and len(copies) == d.event_shape.rank:
+        one = base[(..., *[tf.newaxis] * ndims)]
+        return tfd.BatchBroadcast(one, d.batch_shape + d.event_shape)
     if isinstance(d, _GAUSSIANS):
         return tfd.Normal(d.mean(), d.stddev())
     if isinstance(d, tfd.MixtureSameFamily):

@@ -14,6 +14,7 @@ from elbo_tfp.gradients.common import both_sizes, estimate, objective, only
 from elbo_tfp.gradients.pathwise import along_path, slope_in_z
 from elbo_tfp.ground.checks import number, real, wrong
 from elbo_tfp.ground.seeds import fold_in
+from elbo_tfp.ground.wrappers import unwrap
 from elbo_tfp.types import Estimate
 
 tfd = tfp.distributions
@@ -98,11 +99,8 @@ class _Corners(NamedTuple):
     @classmethod
     def of(cls, whole):
         """The extension of a one-hot or Bernoulli distribution; None for others."""
-        whole = inner = getattr(whole, "current", whole)
-        ndims = 0
-        while isinstance(inner, tfd.Independent):
-            ndims += int(tf.get_static_value(inner.reinterpreted_batch_ndims))
-            inner = inner.distribution
+        whole = getattr(whole, "current", whole)
+        inner, ndims, _ = unwrap(whole, samples=False)
         if not isinstance(inner, (tfd.OneHotCategorical, tfd.Bernoulli)):
             return None
         return cls(inner, ndims, whole.event_shape, whole.batch_shape, whole.dtype)

@@ -2,7 +2,8 @@
 
 `seeds` are stateless, `checks` turn wrong input into a `ValueError`, `compiled` is the
 one cache of programs, `structures` knows what a datum is made of, `measured` is a
-number with its errors, and `files` are written whole or not at all.
+number with its errors, `files` are written whole or not at all, and `wrappers` looks
+into `tfd.Independent` and `tfd.Sample`.
 """
 
 from elbo_tfp.ground import checks, compiled, files, measured, seeds, structures, tables

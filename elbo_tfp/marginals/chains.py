@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.wrappers import INDEPENDENT
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.latents import moved, named_parts, prior_given
 from elbo_tfp.marginals.priors import part_distributions
@@ -65,7 +66,7 @@ class Chained(Marginal):
             ValueError: if its first event dimension is not independent steps.
         """
         event = x.event_shape
-        if not isinstance(x, tfd.Independent) or event[0] != self.steps:
+        if not isinstance(x, INDEPENDENT) or event[0] != self.steps:
             raise wrong(
                 "the likelihood of a series, tfd.Independent over a first event "
                 f"dimension of T={self.steps} steps",

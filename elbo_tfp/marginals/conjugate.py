@@ -15,6 +15,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.distributions.counts import is_count
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.wrappers import INDEPENDENT, SAMPLE, unwrap
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.compound import Compound
 from elbo_tfp.marginals.gaussians import MULTIVARIATE
@@ -217,8 +218,8 @@ class Conjugate(Marginal):
 def _entries(prior):
     """The distribution of one entry, and the axes that its parameters lack."""
     axes = 0
-    while isinstance(prior, (tfd.Independent, tfd.Sample)):
-        if isinstance(prior, tfd.Sample):
+    while isinstance(prior, (INDEPENDENT, SAMPLE)):
+        if isinstance(prior, SAMPLE):
             if prior.distribution.event_shape.rank:
                 break  # its copies lead the event: no axes to append
             axes += prior.event_shape.rank - prior.distribution.event_shape.rank
@@ -228,9 +229,7 @@ def _entries(prior):
 
 def _scalar(likelihood):
     """The distribution of one entry of the data."""
-    while isinstance(likelihood, tfd.Independent):
-        likelihood = likelihood.distribution
-    return likelihood
+    return unwrap(likelihood, samples=False).base
 
 
 def _with_axes(parameter, axes):

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import whole as whole_number
+from elbo_tfp.ground.wrappers import INDEPENDENT, SAMPLE
 from elbo_tfp.marginals.base import Marginal
 from elbo_tfp.marginals.latents import moved, named_parts, prior_given
 from elbo_tfp.marginals.mixtures import OverStates, StateMixture
@@ -102,7 +103,7 @@ class Entries(Marginal):
         rest = self._examples()
         prior = part_distributions(prior_given(self.integrated_from), self._latents)
         prior = prior[self.name]
-        vector = isinstance(prior, (tfd.Independent, tfd.Sample))
+        vector = isinstance(prior, (INDEPENDENT, SAMPLE))
         if len(self._latents.integrated) > 1 or not vector or self._event.rank != 1:
             return False
         states = scalar_states(prior.distribution, self.name)
@@ -110,7 +111,7 @@ class Entries(Marginal):
         index = np.random.default_rng(0).integers(len(states), size=[3, self._event[0]])
         values = tf.gather(self._states[self.name], index)
         x = self._among(rest, {self.name: values})[1]
-        if not isinstance(x, tfd.Independent) or x.event_shape[0] != self._event[0]:
+        if not isinstance(x, INDEPENDENT) or x.event_shape[0] != self._event[0]:
             return False
         data = x.sample(seed=(0, 2))[0]
         by_state = self._by_entry(rest)[1].log_prob(data)
@@ -128,7 +129,7 @@ class Entries(Marginal):
         prior, lead = parts[self.name], self._latents.lead(rest[0])[0]
         value = tf.fill(tf.concat([[1], lead, [count]], 0), tf.ones([], self.dtype))
         value *= tf.reshape(states, [-1] + [1] * (value.shape.rank - 1))
-        if isinstance(prior, tfd.Sample):
+        if isinstance(prior, SAMPLE):
             logits = moved(prior.distribution.log_prob(moved(value, -1, 0)), 0, -1)
         else:
             logits = prior.distribution.log_prob(value)

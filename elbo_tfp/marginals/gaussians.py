@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.wrappers import unwrap
 from elbo_tfp.marginals.shapes import ShapedLike
 
 tfd = tfp.distributions
@@ -20,9 +21,7 @@ MULTIVARIATE = (
 
 def moments(distribution, name):
     """(mean `[..., D]`, covariance `[..., D, D]`) of a Gaussian, scalar or vector."""
-    base = distribution
-    while isinstance(base, (tfd.Independent, tfd.Sample)):
-        base = base.distribution
+    base = unwrap(distribution).base
     if not isinstance(base, (tfd.Normal, *MULTIVARIATE)):
         raise wrong(
             f"a Gaussian for {name!r} (tfd.Normal, Independent or Sample of it, or a "
@@ -74,9 +73,7 @@ def unmasked(x):
     """
     if isinstance(x, PartlySeen):
         return x.distribution, x.seen
-    masked = x
-    while isinstance(masked, tfd.Independent):
-        masked = masked.distribution
+    masked = unwrap(x, samples=False).base
     seen = getattr(masked, "validity_mask", None)
     if seen is None:
         return x, None

@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import split_seed
+from elbo_tfp.ground.wrappers import unwrap
 from elbo_tfp.marginals.gaussians import MULTIVARIATE, hidden_apart, moments, unmasked
 from elbo_tfp.marginals.latents import moved
 
@@ -113,9 +114,7 @@ def series_moments(chain, x, batch):
         ValueError: if x is not Gaussian with one independent event per step.
     """
     x, seen = unmasked(x)
-    base = chain.of_one_step(x)
-    while isinstance(base, tfd.Independent):
-        base = base.distribution
+    base = unwrap(chain.of_one_step(x), samples=False).base
     known = isinstance(base, (tfd.Normal, *MULTIVARIATE))
     if not known or x.event_shape.rank > 2:
         raise wrong(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.wrappers import unwrap
 from elbo_tfp.marginals.latents import named_parts
 
 tfd = tfp.distributions
@@ -88,11 +89,8 @@ def scalar_states(d, name):
 
 def _unwrapped(d):
     """(scalar distribution, number of independent copies)."""
-    if isinstance(d, (tfd.Independent, tfd.Sample)):
-        base, copies = _unwrapped(d.distribution)
-        inner = d.distribution.event_shape.num_elements()
-        return base, copies * (d.event_shape.num_elements() // max(inner, 1))
-    return d, 1
+    base, ndims, _ = unwrap(d)
+    return base, math.prod(d.event_shape[:ndims])
 
 
 def _count(d, name):

@@ -7,13 +7,9 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.structures import as_data, check_mask
+from elbo_tfp.ground.wrappers import INDEPENDENT, SAMPLE
 from elbo_tfp.models.latent import LatentVariableModel
-from elbo_tfp.models.support import (
-    INDEPENDENT,
-    SAMPLE,
-    impossible_data,
-    none_outside,
-)
+from elbo_tfp.models.support import impossible_data, none_outside
 from elbo_tfp.models.target import event_shape_of
 
 tfd = tfp.distributions

@@ -12,12 +12,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.wrappers import INDEPENDENT, SAMPLE
 
 tfb, tfd = tfp.bijectors, tfp.distributions
-# tfd.Independent(d) is an instance of its base alone, if d is no composite tensor
-INDEPENDENT, SAMPLE, MIXTURE = (
-    kind.__bases__[0] for kind in (tfd.Independent, tfd.Sample, tfd.MixtureSameFamily)
-)
+# also around a distribution that is no composite tensor, as in `ground.wrappers`
+MIXTURE = tfd.MixtureSameFamily.__bases__[0]
 
 
 def impossible_data(distribution, x):

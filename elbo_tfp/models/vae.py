@@ -21,6 +21,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.families import Encoder, mean_field
+from elbo_tfp.ground.checks import wrong
 from elbo_tfp.ground.seeds import as_seed
 from elbo_tfp.ground.training import call
 from elbo_tfp.models import likelihoods
@@ -172,8 +173,9 @@ def linear_vae(
 
     Source: Lucas, Tucker, Grosse and Norouzi (2019), section 3.
     """
+    make = _Layers(seed, dtype)
     likelihood = likelihoods.gaussian(event_shape, scale, dtype=dtype)
-    family, make = mean_field(latent_size, dtype=dtype), _Layers(seed, dtype)
+    family = mean_field(latent_size, dtype=dtype)
     decoder = make("Dense", likelihood.parameters_size)
     decoder.build((None, latent_size))
     decoder.bias.assign(np.broadcast_to(loc, decoder.bias.shape))
@@ -234,7 +236,14 @@ def _named(dtype) -> str:
     """The name of a dtype, or of one of Keras' mixed policies."""
     if dtype in ("mixed_bfloat16", "mixed_float16"):
         return dtype
-    return tf.as_dtype(dtype).name
+    try:
+        found = tf.as_dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not found.is_floating:
+        kinds = "'float32', 'float64', 'mixed_bfloat16' or 'mixed_float16'"
+        raise wrong(f"dtype to be {kinds}", repr(dtype))
+    return found.name
 
 
 def _halvable(shape, times):

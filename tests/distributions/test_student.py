@@ -144,3 +144,9 @@ def test_shapes_unknown_at_tracing():
 def test_parameters_that_make_no_distribution_are_errors(df, scale, name):
     with pytest.raises(ValueError, match=f"expected {name} of StudentT to be positive"):
         StudentT(c(df), c(0.0), c(scale))
+
+
+def test_parameters_of_several_dtypes_are_an_error():
+    with pytest.raises(ValueError, match="one dtype; got .*float32.*float64.*Cast"):
+        StudentT(c(3.0, tf.float32), 0.0, c(1.0))
+    assert StudentT(3.0, 0, c(1.0)).dtype == F64

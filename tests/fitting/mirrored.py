@@ -3,8 +3,10 @@
 It prints one line of JSON: what came of each fit and of each fault.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import sys
 import warnings
 
@@ -19,7 +21,7 @@ DATA = np.random.default_rng(0).normal(1.0, 1.0, [30, 3]).astype(np.float32)
 def build(keep=None):
     import elbo_tfp as et
 
-    vae = et.models.vae(3, 1, hidden=(4,), likelihood="gaussian", seed=0)
+    vae = et.models.vae(3, 1, hidden=(), likelihood="gaussian", seed=0)
     if keep is not None:
         keep["vae"] = vae
 
@@ -125,6 +127,25 @@ def faults(strategy, outside):
     return {name: said(case) for name, case in cases.items()}
 
 
+@contextlib.contextmanager
+def kept_at(step, folder):
+    """A copy of the checkpoint of this step, as if the process had ended then."""
+    from elbo_tfp.ground import files
+
+    write = files.write
+
+    def copied(path, kind, header, arrays):
+        write(path, kind, header, arrays)
+        if header["step"] == step:
+            shutil.copytree(os.path.dirname(path), folder)
+
+    files.write = copied
+    try:
+        yield
+    finally:
+        files.write = write
+
+
 def build_slope():
     v = tf.Variable(0.0, name="slope")
     return lambda batch: v * batch[:, 0]
@@ -145,7 +166,10 @@ def main(folder):
     out, keep = {}, {}
     out["alone"] = numbers(et.fit(build(), **everything(shards=4)))
     asked = {"strategy": strategy, "shards": 4}
-    several = et.fit(lambda: build(keep), **everything(**asked))
+    with kept_at(6, f"{folder}/half"):
+        file = Checkpoint(f"{folder}/whole", 6)
+        several = et.fit(lambda: build(keep), **everything(checkpoint=file, **asked))
+    assert os.listdir(f"{folder}/half")
     out["several"] = numbers(several)
     copies = [strategy.experimental_local_results(v) for v in several.variables]
     apart = [np.abs(a.numpy() - b.numpy()).max() for a, b in copies]
@@ -153,7 +177,7 @@ def main(folder):
     # saved on two devices, loaded on one and back
     vae, path = keep["vae"], f"{folder}/vae.npz"
     et.save(path, model=vae.model, encoder=vae.encoder, x=DATA[:4])
-    one = et.models.vae(3, 1, hidden=(4,), likelihood="gaussian", seed=1)
+    one = et.models.vae(3, 1, hidden=(), likelihood="gaussian", seed=1)
     et.load(path, model=one.model, encoder=one.encoder)
     out["loaded"] = float(one.encoder(DATA[:4]).mean().numpy().sum())
     out["saved"] = float(vae.encoder(DATA[:4]).mean().numpy().sum())
@@ -164,10 +188,8 @@ def main(folder):
     out["loaded copies"] = [
         float(sum(abs(c[r].numpy()).sum() for c in copies)) for r in (0, 1)
     ]
-    # stopped half-way, resumed
-    file = Checkpoint(folder, 6)
-    et.fit(build, **everything(num_steps=6, checkpoint=file, **asked))
-    resume = Checkpoint(folder, 6, resume=True)
+    # from what a fit leaves that is killed half-way
+    resume = Checkpoint(f"{folder}/half", 6, resume=True)
     again = et.fit(build, **everything(checkpoint=resume, **asked))
     out["resumed"] = numbers(again)
     try:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from benchmarks.harness import free_ports
 
 ROOT = Path(__file__).parents[2]
 ROUNDING = {"rtol": 2e-5, "atol": 2e-5}
@@ -138,16 +139,6 @@ class Workers:
                 return self.said(i)[name], time.time() - begin
             time.sleep(0.05)
         raise AssertionError(f"no {name}: {self.files[i].read_text()[-4000:]}")
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

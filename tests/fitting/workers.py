@@ -12,7 +12,14 @@ import time
 
 import tensorflow as tf
 
-from tests.fitting.mirrored import build, everything, numbers, said
+from tests.fitting.mirrored import (
+    DATA,
+    build,
+    build_slope,
+    everything,
+    numbers,
+    said,
+)
 
 
 def say(**what):
@@ -33,16 +40,18 @@ def main(folder, victim, *resume):
 
     pause.min_steps = 10
     asked = {"strategy": strategy, "shards": 4, "progress": False}
+    endless = asked | {"num_steps": 1000, "convergence_criterion": pause}
     if resume:
         file = Checkpoint(folder, 6, resume=True)
         say(resumed=numbers(et.fit(build, **everything(checkpoint=file, **asked))))
-        other = everything(**asked, seed=me)
-        say(apart=said(lambda: et.fit(build, **other)))
-        file = None
+        # one variable will do where only the workers matter
+        small = {"data": DATA, "batch_size": 12}
+        apart = asked | small | {"num_steps": 2, "seed": me}
+        say(apart=said(lambda: et.fit(build_slope, **apart)))
+        say(error=said(lambda: et.fit(build_slope, **endless, **small, seed=0)))
     else:
-        file = Checkpoint(folder, 6)
-    asked |= {"num_steps": 1000, "checkpoint": file, "convergence_criterion": pause}
-    say(error=said(lambda: et.fit(build, **everything(**asked))))
+        endless |= {"checkpoint": Checkpoint(folder, 6)}
+        say(error=said(lambda: et.fit(build, **everything(**endless))))
 
 
 if __name__ == "__main__":

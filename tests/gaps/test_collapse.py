@@ -271,6 +271,11 @@ def test_the_rate_of_a_dimension_has_its_error_over_data():
     np.testing.assert_allclose(report.kl_per_dimension_error, error, atol=1e-12)
 
 
+def test_marginals_of_copies_are_those_of_their_own_datum():
+    copies = tfd.Sample(tfd.Normal(np.array([0.0, 5.0]), 1.0), 2)
+    np.testing.assert_array_equal(marginal.marginals(copies).mean(), [[0, 0], [5, 5]])
+
+
 def test_marginals_without_a_closed_form_are_measured():
     # KL(N(0.5, 1) || Student-t with 4 degrees), by quadrature
     q = tfd.Independent(tfd.Normal(np.full([3, 2], 0.5), 1.0), 1)

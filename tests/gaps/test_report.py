@@ -39,8 +39,9 @@ def exact_encoder(model, shift=0.0):
 @pytest.mark.parametrize("evidence", [None, "importance"])
 def test_every_gap_of_a_linear_gaussian_model_is_zero(evidence):
     model = models.probabilistic_pca(IRIS, 2)
+    options = {"sample_size": 200, "jit_compile": evidence is None, "seed": 0}
     report = gaps.gap_report(
-        model, exact_encoder(model), IRIS, evidence=evidence, sample_size=200, seed=0
+        model, exact_encoder(model), IRIS, evidence=evidence, **options
     )
     assert report.evidence_method == ("exact" if evidence is None else "importance")
     for name in ("approximation_gap", "amortization_gap", "inference_gap"):
@@ -105,6 +106,7 @@ def test_the_family_s_gap_against_the_closed_form(evidence):
         x,
         evidence=evidence,
         sample_size=2_000,
+        jit_compile=evidence is None,
         seed=0,
         **options,
     )
@@ -281,7 +283,13 @@ def test_data_that_share_a_latent_have_one_gap(tied):
     )
     shared = et.families.mean_field(1, dtype=tf.float64)
     report = gaps.gap_report(
-        model, (encoder, shared), x, sample_size=4_000, evidence=[evidence], seed=0
+        model,
+        (encoder, shared),
+        x,
+        sample_size=4_000,
+        evidence=[evidence],
+        jit_compile=tied,
+        seed=0,
     )
     assert report.converged.all() and report.evidence.value.shape == (1,)
     found = report.approximation_gap
@@ -438,6 +446,7 @@ def test_a_datum_may_be_a_structure():
     np.testing.assert_allclose(found.evidence.value, exact, atol=0.03)
     assert np.all(found.amortization_gap.value > 0.01)
     annealed = et.evidence.Annealed(num_temperatures=5, sample_size=200)
+    options |= {"num_steps": 1, "max_rounds": 1}
     other = gaps.gap_report(Offset(1), encoder, data, evidence=annealed, **options)
     assert other.evidence_method == "annealed"
     np.testing.assert_allclose(other.evidence.value, exact, atol=0.1)

@@ -68,6 +68,23 @@ def test_evidence_marginals_and_log_prob_of_every_path():
     np.testing.assert_allclose(log_p, np.tile(small.log_evidence(x), [5, 1]))
 
 
+def test_the_package_s_own_distributions_may_be_emitted():
+    # around these TFP returns an _Independent, which is no tfd.Independent
+    logits, x = np.array([-1.0, 0.0, 2.0]), np.array([[0.0, 1.0, 4.0, 3.0]])
+
+    def emission(k):
+        ours = et.distributions.BetaBinomial(4, tf.gather(logits, k), 0.5)
+        return tfd.Independent(ours, 1)
+
+    def emit(k):
+        a, b = 2 * special.expit(logits[k]), 2 * special.expit(-logits[k])
+        return stats.betabinom(4, a, b).logpmf(x).sum(-1)
+
+    small = marginals.forward(et.LatentVariableModel(hidden_chain(), emission))
+    exact = special.logsumexp(log_paths(x[0], emit=emit))
+    np.testing.assert_allclose(small.log_evidence(x), [exact], rtol=1e-10)
+
+
 def test_compiled_draws_follow_the_posterior_of_whole_paths():
     small, x = marginals.forward(gaussian()), np.array([[0.5, -1.0, 1.0, 0.2]])
 

@@ -80,6 +80,7 @@ def test_without_networks_it_is_linear():
 
 
 def test_the_reports_run():
+    """As graphs: compiling them takes XLA half a minute."""
     model, encoder = made()
     data = {"x": X, "lengths": LENGTHS, "mask": MASK}
     draws = et.draw(model.log_joint(data), encoder(data), 2_000, seed=0)
@@ -88,15 +89,16 @@ def test_the_reports_run():
     elbo, iwae = et.bounds.elbo(draws).numpy(), et.bounds.iwae(draws).numpy()
     assert (elbo < iwae).all() and (iwae < log_p + 0.1).all()
     method = et.evidence.Annealed(num_temperatures=100, sample_size=200)
-    options = {"surrogate_posterior": encoder(data), "method": method, "seed": 0}
+    quick = {"jit_compile": False, "seed": 0}
+    options = {"surrogate_posterior": encoder(data), "method": method, **quick}
     found = et.evidence.estimate(model, data, **options)
     error = found.standard_error.numpy() + 0.01
     assert (np.abs(found.estimate.numpy() - log_p) < 4 * error).all()
     report = et.gaps.gap_report(
-        model, encoder, data, num_steps=20, max_rounds=1, sample_size=100, seed=0
+        model, encoder, data, num_steps=20, max_rounds=1, sample_size=100, **quick
     )
     assert "amortization" in str(report)
-    collapse = et.gaps.collapse_report(model, encoder, data, sample_size=400, seed=0)
+    collapse = et.gaps.collapse_report(model, encoder, data, sample_size=400, **quick)
     assert collapse.active.shape == collapse.mean_variance.shape == X.shape[1:2] + (2,)
     means = encoder(data).mean().numpy()
     np.testing.assert_allclose(collapse.mean_variance, means.var(0), rtol=1e-4)

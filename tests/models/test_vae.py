@@ -10,6 +10,7 @@ from scipy import special, stats
 import elbo_tfp as et
 from elbo_tfp import models
 from elbo_tfp.distributions import counts
+from tests.statistics import says
 
 tfd = tfp.distributions
 DTYPES = ["float32", "float64"]
@@ -207,6 +208,14 @@ def test_networks_are_what_they_say(dtype):
     np.testing.assert_allclose(q.mean(), raw[:, :2], rtol=1e-5)
     p = model.likelihood(z[None])
     assert p.batch_shape == (1, 1) and p.event_shape == (6,) and p.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float8", "int32", None, float("nan")])
+def test_a_dtype_that_networks_cannot_have_is_named(dtype):
+    makers = {models.vae: 4, models.linear_vae: 4, models.convolutional_vae: (8, 8, 1)}
+    for make, shape in makers.items():
+        with says("dtype to be 'float32'", repr(dtype)):
+            make(shape, 2, dtype=dtype, seed=0)
 
 
 def test_seeds_decide_the_weights_and_nothing_else_does():

@@ -1,5 +1,9 @@
 """The rules for a chapter, on every stored notebook; nothing is executed here."""
 
+import json
+import re
+from collections import Counter
+
 import pytest
 import yaml
 
@@ -17,6 +21,21 @@ def test_chapter_keeps_the_rules(path):
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_altered_fact_is_noticed(path):
     assert facts.altered_facts(path) == []
+
+
+def labels(cells):
+    """Names of figures, and numbers of equations: what one page of a book cites."""
+    for cell in cells:
+        figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+        yield from [figure["name"]] if "name" in figure else []
+        yield from re.findall(r"\\tag\{.*?\}", "".join(cell["source"]))
+
+
+def test_no_two_figures_or_equations_have_one_label():
+    cells = [c for path in CHAPTERS for c in json.loads(path.read_text())["cells"]]
+    found = Counter(labels(cells))
+    assert len(found) > 200
+    assert [label for label, count in found.items() if count > 1] == []
 
 
 def _listed(node):
