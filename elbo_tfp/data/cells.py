@@ -128,8 +128,8 @@ def read_h5ad(path, *, layer: str | None = None) -> Cells:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if `anndata` is missing or cannot read the file, or the layer is not
-            there. HDF5 has no check sums: a count that was changed is not seen, and some
-            damage keeps HDF5 busy without end. Compare the file's own check sum first.
+            there. HDF5 has no check sums: a count that was changed is not seen, and
+            some damage keeps HDF5 busy without end. Compare a check sum first.
     """
     try:
         import anndata
