@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
 import importlib.machinery
 import importlib.util
 import json
@@ -277,6 +278,8 @@ def warm_up():
     _ = tfp.distributions.Normal, tfp.bijectors.Exp, tfp.experimental.vi
     if context.context()._context_handle is not None:
         raise SystemExit("TensorFlow has run an operation: a fork would hang.")
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage
 
 
 def main():

@@ -22,7 +22,6 @@ PARTS = {
     "fuzz saved model": lambda given: readers.saved_model(given.files),
     "fuzz checkpoint": lambda given: readers.checkpoint(given.files),
     "fuzz compressed": lambda given: readers.compressed(given.files),
-    "fuzz h5ad": lambda given: readers.h5ad(given.files),
 }
 
 

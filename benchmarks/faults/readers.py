@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.faults import work
 from benchmarks.faults.fuzz import changed_archive, changed_bytes, tally
-from elbo_tfp import codes, data
+from elbo_tfp import codes
 from elbo_tfp.codes import files as coding
 from elbo_tfp.ground import files
 
@@ -109,25 +109,3 @@ def compressed(num: int, seed: int = 2) -> dict:
             )
         finally:
             coding.prepare = prepare
-
-
-def h5ad(num: int, seed: int = 3) -> dict | str:
-    """Files of AnnData, which have no check sums: a changed count cannot be seen."""
-    try:
-        import anndata
-    except ImportError:
-        return "skipped: anndata is not installed"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cells.h5ad"
-        x = np.random.default_rng(0).poisson(1.0, [20, 5]).astype("float32")
-        anndata.AnnData(x).write_h5ad(path)
-        good = path.read_bytes()
-
-        def read(content):
-            path.write_bytes(content)
-            return data.read_h5ad(path)
-
-        def same(cells):
-            return np.array_equal(np.asarray(cells.x), x)
-
-        return tally(good, changed_bytes, read, same, num, seed)

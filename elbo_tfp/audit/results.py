@@ -29,8 +29,8 @@ FAULTS = {
     "collapse": ("swapping z costs nothing", "collapsed: nobody listens to z", "7"),
     "amortization": (
         "q is far from the best member",
-        "encoder not trained enough",
-        "6",
+        "encoder trained too little, or overfitted",
+        "6, 8",
     ),
     "family": ("evidence - best is large", "a family that is too poor", "5"),
     "local_optimum": ("another start ends higher", "a local optimum", "5"),

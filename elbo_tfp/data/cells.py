@@ -128,7 +128,8 @@ def read_h5ad(path, *, layer: str | None = None) -> Cells:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if `anndata` is missing or cannot read the file, or the layer is not
-            there. HDF5 has no check sums: a count that was changed is not seen.
+            there. HDF5 has no check sums: a count that was changed is not seen, and
+            some damage keeps HDF5 busy without end. Compare a check sum first.
     """
     try:
         import anndata

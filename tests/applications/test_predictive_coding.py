@@ -57,6 +57,15 @@ def test_the_fixed_point_is_the_posterior_mean_of_a_linear_model():
         np.testing.assert_allclose(q.covariance()[0], cov, rtol=0, atol=1e-10)
 
 
+def test_who_is_at_rest_stays_there():
+    net = network([None, None])
+    mean, _ = linear_posterior(X)
+    start = tf.convert_to_tensor(mean)
+    rest = ap.relax(net, X, num_steps=50, step_size=0.01, start=start)
+    # the energy may rise by its own rounding, and that is no error
+    np.testing.assert_allclose(rest.z, mean, rtol=0, atol=1e-9)
+
+
 def flat(tensors):
     return [np.ravel(t) for t in tensors]
 
