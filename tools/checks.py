@@ -41,7 +41,6 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     "13_conditional_models": {"bare cells": 3},
     "14_time": {"bare cells": 1},
     "16_continual_learning": {"bare cells": 1},
-    "19_counting_genes": {"bare cells": 3},
 }
 
 FACT = "nbval-check-output"
