@@ -8,7 +8,8 @@ its model, `relax` its inference by local prediction errors, `local_gradients` a
 `impute` fills in what is missing, with its uncertainty. Continual learning is prior
 replacement: `carry_over` makes today's q tomorrow's prior, `coreset` keeps a few data,
 `multi_head` a head for each task; `regress` and `restrict` are the exact case.
-`differential_expression` reports the genes in which two groups of cells differ.
+`differential_expression` reports the genes in which two groups of cells differ, at a
+stated error rate.
 `posterior_summary` says what q believes about each part of z, with Monte Carlo errors,
 and `to_arviz` hands its draws on; `posterior_predictive` asks whether the model makes
 data like these, `compare` which of two models does it better.

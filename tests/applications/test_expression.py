@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import applications
+from elbo_tfp.applications import folds
 
 tfd = tfp.distributions
 
@@ -53,3 +54,93 @@ def test_a_model_without_shares_is_named():
     q = plain.encoder(np.zeros([3, 4], np.float32))
     with pytest.raises(ValueError, match="count_vae"):
         applications.differential_expression(plain.model, q, q, seed=0)
+
+
+def group(totals, cells, a, seed):
+    """Counts of cells whose shares are `totals`, negative binomial of dispersion a."""
+    rng = np.random.default_rng(seed)
+    mean = 900.0 * totals * rng.gamma(1 / a, a, (cells, len(totals)))
+    return rng.poisson(mean).astype("float32")
+
+
+def test_the_counts_of_a_group_have_the_last_word():
+    # the decoder is untrained and knows nothing: all it says is overruled
+    genes, cells, rng = 400, 300, np.random.default_rng(0)
+    model, encoder = et.models.count_vae(genes, 2, seed=0)
+    first, second = rng.dirichlet(np.ones(genes) * 3, 2)
+    at = model.likelihood_at({"x": np.ones([1, genes], "float32")}, tf.zeros([1, 2]))
+    a = float(at.distribution.at_dispersion[0, 0])
+    data = [group(s, cells, a, i) for i, s in enumerate((first, second))]
+    r = applications.differential_expression(
+        model, *map(encoder, data), cells=data, num_pairs=1_000, seed=0
+    )
+    # by hand: variance of a log ratio of two totals, squared doublings
+    mean = 900.0 * cells * np.stack([first, second])
+    sd = np.sqrt(np.sum(1 / mean + a / cells, 0)) / np.log(2)
+    z = (r.log2_fold - np.log2(first / second)) / sd
+    # a root mean square of 400 has an error of 0.04
+    assert abs(np.sqrt(np.mean(z**2)) - 1) < 0.15
+    # and the probabilities: mean of |p - that of the Gaussian| over genes
+    d = tfd.Normal(np.log2(first / second), np.sqrt(2) * sd)
+    wanted = (d.cdf(-0.5) + 1 - d.cdf(0.5)).numpy()
+    assert np.mean(np.abs(r.probability - wanted)) < 0.1
+    share = np.mean(np.abs(np.log2(first / second))[r.chosen] <= 0.5)
+    assert r.chosen.sum() > 50 and share < 0.12
+
+
+def test_a_gene_that_was_never_seen_is_not_reported():
+    model, encoder = et.models.count_vae(50, 2, seed=0)
+    shares = np.r_[0.0, 0.0, np.ones(48)] / 48
+    data = [group(shares, 200, 0.3, i) for i in (3, 4)]
+    r = applications.differential_expression(
+        model, *map(encoder, data), cells=data, seed=0
+    )
+    assert not r.chosen.any() and np.all(np.abs(r.log2_fold) < 0.5)
+
+
+def test_the_prior_of_folds_keeps_the_stated_rate():
+    # four of five genes a little below delta: an even prior reports too many of them
+    wrong, even = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        fold = np.where(rng.random(300) < 0.8, 0.35, rng.normal(0, 2, 300))
+        sd = rng.uniform(0.05, 0.3, 300)
+        draws = rng.normal(rng.normal(fold, sd), sd, (1_000, 300))
+        for kept, weight in (
+            (wrong, folds.prior(draws, 0.1)),
+            (even, np.ones_like(draws)),
+        ):
+            p = np.average(np.abs(draws) > 0.5, 0, weight)
+            chosen, stated = folds.surest(p, 0.1)
+            kept.append(np.mean(np.abs(fold[chosen]) <= 0.5) - stated)
+    error = np.std(wrong) / 20**0.5
+    assert error < 0.01 and abs(np.mean(wrong)) < 0.025
+    assert np.mean(even) > 0.1
+
+
+def test_surest_by_hand():
+    chosen, stated = folds.surest(np.array([0.9, 1.0, 0.2, 0.99]), 0.05)
+    assert list(chosen) == [True, True, False, True]
+    assert abs(stated - 0.11 / 3) < 1e-12
+    chosen, stated = folds.surest(np.array([0.5, 0.4]), 0.05)
+    assert not chosen.any() and stated == 0
+
+
+def test_the_median_by_hand():
+    ratio = np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 5.0]])
+    np.testing.assert_array_equal(folds.median(ratio, np.ones([3, 2])), [2, 1])
+    weight = np.array([[1.0, 1.0], [0.1, 1.0], [0.1, 9.0]])
+    np.testing.assert_array_equal(folds.median(ratio, weight), [3, 5])
+
+
+def test_cells_that_are_not_those_of_the_q_are_named():
+    model, encoder = et.models.count_vae(5, 2, seed=0)
+    x = np.ones([4, 5], "float32")
+    q = encoder(x)
+    for cells, message in (
+        ((x[:3], x), "3 cells"),
+        (x, "a pair"),
+        ((x, -x), "negative"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            applications.differential_expression(model, q, q, cells=cells, seed=0)
