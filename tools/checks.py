@@ -31,7 +31,11 @@ LIMITS = {
 EXCEPTIONS: dict[str, dict[str, object]] = {
     # one code cell more than others, which is a figure to move
     "01_the_integral": {"code cells": 21},
-    # the same; the figure brings a table of gaps
+    # fit, look at q and draw: three cells
+    "03_tug_of_war": {"code cells": 22},
+    # the bounds of five models in one cell, the sizes of files in another
+    "04_how_many_bits": {"code cells": 21},
+    # one more, a figure to move, which brings a table of gaps
     "09_more_samples": {"code cells": 21, "kilobytes": 360},
     # six figures, one with a posterior's draws and one with the sliders' formulas
     "05_approximation_gap": {"kilobytes": 400},
