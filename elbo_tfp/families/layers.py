@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,10 +23,12 @@ class Layer(tf.Module):
 
     def __init__(self, size, groups, element, hidden, context_size, dtype, seed):
         super().__init__(name="layer")
-        self._groups, self._element = groups, element
+        self._element = element
         # the dimensions' groups, and what a hidden unit may see: groups up to its own;
         # -1 sees the context only
         inside = np.arange(size) * groups // size
+        ends = np.searchsorted(inside, range(groups + 1))
+        self._slices = [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]
         lowest = -1 if context_size or groups == 1 else 0
         before, dims = inside, size
         self._masks, self._weights, self._biases, self._contexts = [], [], [], []
@@ -69,11 +73,15 @@ class Layer(tf.Module):
         return y, tf.reduce_sum(log_slope, -1)
 
     def inverse(self, y, context):
-        """x and log |dy / dx|, `[...]`; pass number g makes groups up to g right."""
-        x = tf.zeros_like(y)
-        for _ in range(self._groups):
-            x, log_slope = self._element.inverse(y, self.parameters_at(x, context))
-        return x, tf.reduce_sum(log_slope, -1)
+        """x and log |dy / dx|, `[...]`; a group follows those before it."""
+        done, slopes, unknown = [], [], tf.zeros_like(y)
+        for group in self._slices:
+            x = tf.concat([*done, unknown[..., group.start :]], -1)
+            parameters = self.parameters_at(x, context)[..., group, :]
+            part, log_slope = self._element.inverse(y[..., group], parameters)
+            done.append(part)
+            slopes.append(log_slope)
+        return tf.concat(done, -1), tf.reduce_sum(tf.concat(slopes, -1), -1)
 
 
 class Affine:

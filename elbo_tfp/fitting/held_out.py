@@ -20,6 +20,9 @@ from elbo_tfp.ground.seeds import fold_in
 
 _SEED = -1
 """The step number that no training step has."""
+_FEW = 32
+"""Batches in an evaluation up to which XLA would take longer than it can save: a
+second or more for every size of batch, against milliseconds a call."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Evaluator:
         self.program = program
         self._objective, self._functions = objective, {}
         self._options = options._replace(shards=1, annealed=False, trace_fn=None)
+        batches = structures.batch_size(self.data) / options.batch_size
+        # by the data alone: a fit that is continued evaluates in the same way
+        self._jit_compile = program.compiled and batches > _FEW
 
     def __call__(self, seed) -> np.ndarray:
         """The un-annealed ELBO of each held-out datum, `[N]`, nats.
@@ -78,6 +84,6 @@ class Evaluator:
             return estimate(self._objective, options, part, training=False).elbo
 
         with tf32(False):  # a number to report, however the network is trained
-            run = compiled(elbo, batch, seed, jit_compile=self.program.compiled)
+            run = compiled(elbo, batch, seed, jit_compile=self._jit_compile)
         run.settle(batch, seed)
         return run

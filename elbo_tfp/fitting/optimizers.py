@@ -17,6 +17,7 @@ _CANNOT = {
     "MultiOptimizer": "it finds its parts by Keras variables",
     "ScheduleFreeAdamW": "its averaged weights need Keras' own training loop",
 }
+_AT_ONCE = ("CosineDecay", "ExponentialDecay", "PolynomialDecay", "InverseTimeDecay")
 _HELP = "Use keras.optimizers.Adam, AdamW, SGD, RMSprop or another first-order one."
 
 
@@ -88,9 +89,18 @@ def rate(optimizer):
     def rates(steps: np.ndarray) -> np.ndarray:
         # a schedule is smooth or has few steps: a hundred looks see it
         at = np.unique(np.linspace(steps[0], steps[-1], 100).astype(int))
-        return np.interp(steps, at, [float(schedule(int(step))) for step in at])
+        return np.interp(steps, at, _looked_up(schedule, at))
 
     return rates
+
+
+def _looked_up(schedule, steps: np.ndarray) -> np.ndarray:
+    """Its value at each step: in one call for those of Keras that take them so."""
+    known = type(schedule).__module__.startswith("keras.")
+    known &= type(schedule).__name__ in _AT_ONCE
+    if known and not getattr(schedule, "warmup_steps", 0):
+        return np.asarray(schedule(tf.constant(steps)), np.float64)
+    return np.array([float(schedule(int(step))) for step in steps])
 
 
 def start(optimizer, trained, scope=contextlib.nullcontext):

@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import families
+from elbo_tfp.families import layers
 from tests.statistics import assert_mean, close, says
 
 tfd = tfp.distributions
@@ -66,6 +67,19 @@ def test_samples_and_their_density_agree(name):
     middle = z.numpy().mean(0)
     r = tfd.MultivariateNormalDiag(middle, 0.5 * np.ones(3))
     assert_mean(np.exp(r.log_prob(z) - log_q), 1.0, fault=0.4)
+
+
+@pytest.mark.parametrize("name", ["spline", "autoregressive"])
+def test_a_density_inverts_each_dimension_once(monkeypatch, name):
+    kind, inverted = layers.Spline if name == "spline" else layers.Affine, []
+    inverse = kind.inverse
+    monkeypatch.setattr(
+        kind, "inverse", lambda *a: inverted.append(a[1].shape) or inverse(*a)
+    )
+    q = bent(name, 5, num_layers=3)
+    z, log_q = q.experimental_sample_and_log_prob(7, seed=0)
+    np.testing.assert_allclose(q.log_prob(z), log_q, atol=1e-9)
+    assert sum(np.prod(shape) for shape in inverted) == 3 * 7 * 5
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from elbo_tfp.fitting import Checkpoint, HoldOut, fit
+from elbo_tfp.fitting import Checkpoint, HoldOut, fit, optimizers
 from elbo_tfp.fitting.convergence import (
     Convergence,
     EarlyStopping,
@@ -14,6 +14,8 @@ from elbo_tfp.fitting.convergence import (
     rise,
     worse,
 )
+
+schedules = keras.optimizers.schedules
 
 
 def noise(steps, seed=0, memory=0.0, scale=1.0):
@@ -165,6 +167,28 @@ def test_a_trace_that_a_decayed_rate_has_flattened_has_not_converged():
         lambda: 1 - (v - 1) ** 2, optimizer=keras.optimizers.SGD(late), **keywords
     )
     assert result.converged
+
+
+@pytest.mark.parametrize(
+    ("schedule", "calls"),
+    [
+        (schedules.CosineDecay(0.1, 300, alpha=0.2), 1),
+        (schedules.ExponentialDecay(0.1, 100, 0.5, staircase=True), 1),
+        (schedules.PolynomialDecay(0.1, 200, cycle=True), 1),
+        (schedules.InverseTimeDecay(0.1, 100, 0.5), 1),
+        (schedules.CosineDecay(0.0, 200, warmup_target=0.1, warmup_steps=50), 100),
+        (schedules.PiecewiseConstantDecay([90], [0.1, 0.01]), 100),
+    ],
+)
+def test_rates_are_those_of_the_schedule(monkeypatch, schedule, calls):
+    made, call = [], type(schedule).__call__
+    monkeypatch.setattr(
+        type(schedule), "__call__", lambda s, step: made.append(step) or call(s, step)
+    )
+    rates = optimizers.rate(keras.optimizers.SGD(schedule))(np.arange(500, 600))
+    assert len(made) == calls
+    one = [float(call(schedule, step)) for step in range(500, 600)]
+    np.testing.assert_allclose(rates, one, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import elbo_tfp as et
-from elbo_tfp.fitting import HoldOut, fit, program
+from elbo_tfp.fitting import HoldOut, fit, held_out, program
 from elbo_tfp.fitting.run import steps_per_call
 from elbo_tfp.ground import compiled
 
@@ -78,8 +78,8 @@ def test_one_architecture_is_one_program():
             return et.gradients.reparameterized(target, q, seed=seed)
 
         optimizer = keras.optimizers.Adam(0.01 + 0.01 * seed)
-        held_out = HoldOut(DATA[:8], 2)
-        keywords = {"batch_size": 4, "optimizer": optimizer, "held_out": held_out}
+        asked = HoldOut(DATA[:8], 2)
+        keywords = {"batch_size": 4, "optimizer": optimizer, "held_out": asked}
         with steps_per_call(3):
             fit(objective, num_steps=steps, data=DATA, seed=seed, **keywords)
 
@@ -89,6 +89,30 @@ def test_one_architecture_is_one_program():
     for seed, steps, model in ((1, 5, 0), (0, 8, 1), (2, 4, 2)):
         once(seed, steps, model)
     assert compiled.count() == count
+
+
+@pytest.mark.parametrize(("rows", "jit"), [(64, False), (65, True)])
+def test_a_few_held_out_batches_are_not_worth_xla(monkeypatch, rows, jit):
+    v, seen = tf.Variable(0.0), []
+    monkeypatch.setattr(
+        held_out,
+        "compiled",
+        lambda *a, jit_compile: (
+            seen.append(jit_compile) or compiled.compiled(*a, jit_compile=jit_compile)
+        ),
+    )
+    x = np.linspace(0, 1, rows, dtype=np.float32)
+    result = fit(
+        lambda batch: batch - (v - 1) ** 2,
+        num_steps=2,
+        data=DATA[:, 0],
+        batch_size=2,
+        seed=0,
+        held_out=HoldOut(x, 1),
+        optimizer=keras.optimizers.SGD(0.25),
+    )
+    np.testing.assert_allclose(result.held_out.elbo, [0.25, 0.4375], rtol=1e-5)
+    assert seen == [jit] * (1 + rows % 2)  # one program for each size of batch
 
 
 def test_a_further_fit_traces_its_step_and_not_the_loop(monkeypatch):
