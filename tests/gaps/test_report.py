@@ -128,7 +128,10 @@ def test_the_family_s_gap_against_the_closed_form(evidence):
     error = report.inference_gap.standard_error
     assert (np.abs(report.inference_gap.value - inference) < 5 * error + 0.01).all()
     low = "evidence" in report.lower_estimates
+    assert low == ("inference_gap" in report.lower_estimates)
     assert low == (evidence == "importance")
+    # a search that stops short raises it
+    assert "approximation_gap" not in report.lower_estimates
     if evidence == "importance":
         assert (report.approximation_gap.value >= 0).all()
 
@@ -338,7 +341,7 @@ def test_the_table_in_text_and_html():
         assert name in text
     mean = report.amortization_gap.mean
     assert f"{mean.value:.3f}" in text and f"{mean.data_error:.3f}" in text
-    assert "lower estimates: evidence, best, and all gaps" in text
+    assert "lower estimates: evidence, best, amortization, inference gap" in text
     page = report._repr_html_()
     assert page.count("<tr>") == 7 and 'scope="col"' in page and "style" not in page
     assert "noise" in str(mean)
