@@ -39,7 +39,6 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     "10_a_prior_that_fits": {"kilobytes": 320},
     # cells whose errors are still to be printed: the number may only fall
     "13_conditional_models": {"bare cells": 3},
-    "14_time": {"bare cells": 1},
     "16_continual_learning": {"bare cells": 1},
     "19_counting_genes": {"bare cells": 3},
 }
