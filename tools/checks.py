@@ -43,8 +43,6 @@ EXCEPTIONS: dict[str, dict[str, object]] = {
     "10_a_prior_that_fits": {"kilobytes": 340, "code cells": 22},
     # three models, each with a table of its own
     "11_do_analytically_what_you_can": {"code cells": 22},
-    # cells whose errors are still to be printed: the number may only fall
-    "14_time": {"bare cells": 1},
 }
 
 FACT = "nbval-check-output"

@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--always", action="store_true", help="run although up to date")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     paths = [path.resolve() for path in given.paths]
     for path in paths:
         if not path.exists():

@@ -245,6 +245,14 @@ def test_words_are_prose_only():
 # ---------------------------------------------------------------- altered facts
 
 
+def test_options_may_stand_before_the_paths(monkeypatch, tmp_path):
+    path, seen = tmp_path / "01_x.ipynb", []
+    path.write_text("")
+    monkeypatch.setattr(notebooks, "run", lambda *given: seen.append(given) or 0)
+    notebooks.main(["run", "--jobs", "1", str(path)])
+    assert seen == [([path.resolve()], False, 1)]
+
+
 def test_altered_facts_are_noticed(tmp_path):
     path = tmp_path / "01_x.ipynb"
     nbformat.write(_chapter(), path)
