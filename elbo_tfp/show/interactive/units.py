@@ -46,7 +46,7 @@ def noise_and_units(eigenvalues, *, log10_noise=-1.0, beta=1.0) -> SliderFigure:
             "noise": "exp(log10_noise*log(10))",
             **rates,
             "elbo": _elbo(axes, "noise", "beta*noise"),
-            "log_p": _elbo(axes, "noise", "noise"),
+            "log_p": _log_p(axes, "noise", "beta*noise"),
         },
         curves=[
             Curve("trained with weight 1", _elbo(axes, here, here), "blue"),
@@ -88,3 +88,11 @@ def _elbo(axes, noise, threshold) -> str:
     error = " + ".join(f"min({a}, {threshold})" for a in axes)
     rate = " + ".join(_rate(a, threshold) for a in axes)
     return f"-({error})/(2*{noise}) - {len(axes)}*log(2*pi*{noise})/2 - ({rate})"
+
+
+def _log_p(axes, noise, threshold) -> str:
+    """Mean log p(x) per datum of the model trained with that threshold."""
+    # variance of the model along axis j: max(lambda_j - beta sigma^2, 0) + sigma^2
+    own = [f"(max({a} - {threshold}, 0) + {noise})" for a in axes]
+    terms = (f"log(2*pi*{v}) + {a}/{v}" for a, v in zip(axes, own, strict=True))
+    return f"-({' + '.join(terms)})/2"
