@@ -75,7 +75,8 @@ def laplace(net: Hierarchy, x, z, *, gauss_newton=False) -> tfd.Distribution:
     Raises:
         ValueError: if the curvature is not positive at a z: it is no minimum.
 
-    Source: Friston et al. (2007).
+    Source: Friston et al. (2007), who keep the energy to second order: that number is
+    no bound. `free_energy` of this q is one.
     """
     bend = gauss_newton_curvature if gauss_newton else curvature
     curve = bend(net, checked(net, x), z)

@@ -57,8 +57,8 @@ def relax(
 ) -> Relaxation:
     """Inference: the latents follow their prediction errors, compiled with XLA.
 
-    Where the activations are linear the fixed point is the exact posterior mean;
-    otherwise it is a mode, which one may depend on the start.
+    Where the activations are linear the fixed point is the exact posterior mean (it
+    holds no covariance); otherwise it is a mode, which one may depend on the start.
 
     Args:
         net: the hierarchy.
@@ -100,7 +100,7 @@ def relax(
 
 
 def local_gradients(net: Hierarchy, x, z) -> LocalGradients:
-    """Hebb's rule: the error below times the activity above, averaged.
+    """Hebb's rule, or the delta rule: error below times activity above, averaged.
 
     Args:
         net: the hierarchy.
@@ -108,8 +108,9 @@ def local_gradients(net: Hierarchy, x, z) -> LocalGradients:
         z: latents `[B, D]`, or draws from q, `[S, B, D]`.
 
     Returns:
-        The gradient of the mean of log p(x, z) over samples and data at fixed z: that
-        of the ELBO per datum if z are draws from q.
+        The gradient of the mean of log p(x, z) over samples and data at fixed z: if z
+        are draws from q, that of the ELBO per datum at a fixed q. It leaves out how q
+        itself may move with the weights.
 
     Source: Friston (2005); Bogacz (2017).
     """
@@ -132,7 +133,8 @@ def local_objective(
 
     Each step relaxes the latents of its batch from the top-down prediction, puts q
     there, draws from it once, and hands `fit` Hebb's gradient. No gradient passes
-    through the relaxation.
+    through the relaxation or the entropy, so with a width this is the gradient of the
+    ELBO at a fixed q, and all of it only where q is the best of its family.
 
     Args:
         net: the hierarchy; its variables are what is learned.
