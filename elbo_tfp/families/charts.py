@@ -231,6 +231,7 @@ _OWN = {
     (tfd.InverseGaussian,): lambda *_: tfb.Softplus(),
     (tfd.Mixture, tfd.MixtureSameFamily): _mixture,
     (tfd.Blockwise, tfd.Autoregressive, tfd.BatchConcat): _refused,
+    (tfd.Deterministic, tfd.VectorDeterministic): _refused,  # a point has no density
     (tfd.MarkovChain,): _chain,
     (tfd.Sample,): _sample,
     (tfd.TransformedDistribution,): _transformed,

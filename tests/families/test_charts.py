@@ -169,6 +169,7 @@ REFUSED = {
     "float Bernoulli": lambda: tfd.Bernoulli(c(0.2), dtype=tf.float64),
     "OneHotCategorical": lambda: tfd.OneHotCategorical(c([0.2, 0.3]), dtype=tf.float64),
     "point mass": lambda: tfd.Deterministic(c(1.0)),
+    "point mass of a vector": lambda: tfd.VectorDeterministic(c([1.0, 2.0])),
     "LKJ of factors": lambda: tfd.LKJ(3, c(2.0), input_output_cholesky=True),
     "Wishart of factors": lambda: tfd.WishartTriL(
         c(5.0), c(LOWER), input_output_cholesky=True

@@ -158,7 +158,9 @@ def test_a_variable_without_gradient_is_a_warning():
 
 
 def test_optimizers_that_cannot_work_are_named():
-    for name in ("Muon", "Adafactor", "LossScaleOptimizer"):
+    names = {"Muon", "Adafactor", "LossScaleOptimizer"} & set(dir(keras.optimizers))
+    assert len(names) >= 2  # an older Keras has no Muon
+    for name in names:
         kind = getattr(keras.optimizers, name)
         inner = (keras.optimizers.Adam(),) if name == "LossScaleOptimizer" else ()
         with pytest.raises(ValueError, match=f"{name} does not work in fit.*Adam"):
