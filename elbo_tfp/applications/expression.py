@@ -115,13 +115,21 @@ def _shares(model, q, num, seed):
 
 def _group(model, q, data, num, seed):
     """Draws of a group's mean shares, read in every batch, `[num, G]`."""
-    data = dict(data) if isinstance(data, dict) else {"x": tf.convert_to_tensor(data)}
+    data = dict(data) if isinstance(data, dict) else {"x": data}
+    cells, kind = q.batch_shape[0], np.asarray(data.get("x")).dtype
+    shape = np.shape(data.get("x"))
+    if len(shape) != 2 or shape[0] != cells or kind != q.dtype.as_numpy_dtype:
+        raise wrong(
+            f"the {cells} cells of q, counts [{cells}, genes] of {q.dtype.name}",
+            f"{shape} of {kind}",
+            "q is encoder(cells), of the same cells.",
+        )
     model.log_joint(data)  # checks them
-    asked, got = (int(rows[0]) for rows in (q.batch_shape, data["x"].shape))
-    if asked != got:
-        raise wrong(f"the {asked} cells of q", f"{got} cells", "q is encoder(cells).")
     z = q.sample(seed=seed)
     at = model.likelihood_at(data, z).distribution
+    genes = at.mean().shape[-1]
+    if shape[1] != genes:
+        raise wrong(f"the model's {genes} genes", f"{shape[1]} genes", "Pass all.")
     total, mean, variance = (
         np.sum(np.asarray(part, np.float64), 0)
         for part in (data["x"], at.mean(), at.variance())

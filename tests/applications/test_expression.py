@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 import elbo_tfp as et
 from elbo_tfp import applications
-from elbo_tfp.applications import folds
+from elbo_tfp.applications import expression, folds
 
 tfd = tfp.distributions
 
@@ -138,9 +138,30 @@ def test_cells_that_are_not_those_of_the_q_are_named():
     x = np.ones([4, 5], "float32")
     q = encoder(x)
     for cells, message in (
-        ((x[:3], x), "3 cells"),
+        ((x[:3], x), r"the 4 cells of q.*got \(3, 5\)"),
         (x, "a pair"),
         ((x, -x), "negative"),
+        ((x.astype("float64"), x), "of float64"),
+        ((x[:, :3], x), "3 genes"),
+        ((None, x), r"counts \[4, genes\] of float32"),
     ):
         with pytest.raises(ValueError, match=message):
             applications.differential_expression(model, q, q, cells=cells, seed=0)
+
+
+def test_the_counts_of_a_group_are_worth_what_their_excess_leaves():
+    model, encoder = et.models.count_vae(5, 2, seed=0)
+    rng = np.random.default_rng(0)
+    x = rng.negative_binomial(0.3, 0.01, [40, 5]).astype("float32")
+    q = encoder(x)
+    drawn = expression._group(model, q, x, 40_000, 3)
+    z = q.sample(seed=3)
+    at = model.likelihood_at({"x": tf.constant(x)}, z).distribution
+    mean = np.sum(at.mean(), 0, dtype=np.float64)
+    excess = np.sum(at.variance(), 0, dtype=np.float64) / mean
+    assert excess.min() > 5  # far from Poisson's
+    # share * E Gamma(X / c + 1/2, M / c + 1/2)
+    factor = (x.sum(0) / excess + 0.5) / (mean / excess + 0.5)
+    share = np.mean(model.shares(z, 0), 0)
+    error = drawn.std(0) / 200
+    assert np.all(np.abs(drawn.mean(0) - share * factor) < 5 * error + 1e-6)
