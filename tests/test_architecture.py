@@ -164,7 +164,7 @@ def test_importing_is_cheap_and_starts_no_device():
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     seconds, new, started, works = json.loads(done.stdout.splitlines()[-1])
-    assert seconds < 0.5, f"import elbo_tfp takes {seconds:.2f} s beyond TFP"
+    assert seconds < 1, f"import elbo_tfp takes {seconds:.2f} s beyond TFP"
     assert not set(new) & {"matplotlib", "sklearn", "keras", "pandas", "constriction"}
     assert works and not started, "importing ran an operation"
 
