@@ -4,11 +4,16 @@
 
 Data sets are simulated, so the true folds are known: those between the types' mean
 shares, read in every batch. A count VAE is trained on each, much as in chapter
-19. Three ways to state how sure a gene is:
+19. Ways to state how sure a gene is:
 
 - pairs: draws of z of pairs of cells, one of each type;
 - means: draws of the mean over each type of the decoder's shares;
-- groups: the same, with the last word given to the counts.
+- means, folds: the same, and how common each fold is learned from all genes;
+- counted: means with the last word given to the counts, but no learned folds;
+- groups: both, what the package does;
+- counts: no model; shares of the summed counts with the error that they have over
+  cells, and learned folds;
+- counts, no folds.
 
 Each is asked for several rates. Errors are standard errors over data sets; a rate is a
 sum over the 15 pairs of types.
@@ -24,7 +29,9 @@ import numpy as np
 import elbo_tfp as et
 from benchmarks import harness
 from elbo_tfp import applications
-from elbo_tfp.applications.folds import surest
+from elbo_tfp.applications import expression
+from elbo_tfp.applications.folds import prior, surest
+from elbo_tfp.ground.seeds import split_seed
 
 LEVELS = (0.01, 0.05, 0.1, 0.2)
 DELTAS = (0.5, 1.0)
@@ -74,6 +81,32 @@ def means(model, q, num=200):
     return np.log2(count @ shares / len(shares))
 
 
+def counts_alone(data, num=500, seed=0):
+    """Draws of log2 shares of a group's counts, each gene's error taken over cells."""
+    found = []
+    for batch in range(BATCHES):
+        x = data["x"][data["batch"] == batch].astype(np.float64)
+        total = x.sum()
+        share = (x.sum(0) + 0.5) / (total + GENES / 2)
+        # variance of a sum over cells, of what is beside the share; a count at least
+        beside = x - x.sum(1, keepdims=True) * share
+        variance = np.maximum((beside**2).sum(0), share * total)
+        found.append((share, variance / total**2))
+    share, variance = (
+        np.mean([f[0] for f in found], 0),
+        np.sum([f[1] for f in found], 0) / len(found) ** 2,
+    )
+    sd = np.sqrt(variance) / share / np.log(2)
+    noise = np.random.default_rng(seed).standard_normal((num, len(share)))
+    return np.log2(share) + sd * noise
+
+
+def beyond(ratio, delta, folds):
+    """Probability of each gene, from draws of its log2 ratio."""
+    weight = prior(ratio, min(0.1, delta / 5)) if folds else np.ones_like(ratio)
+    return np.average(np.abs(ratio) > delta, 0, weight)
+
+
 def one_set(num, seed) -> tuple[list, dict]:
     """Rates of one data set: a row for each way, delta and level."""
     cells = et.data.simulated_cells(num, GENES, seed=seed)
@@ -82,6 +115,14 @@ def one_set(num, seed) -> tuple[list, dict]:
     mine = [{k: v[cells.type == t] for k, v in data.items()} for t in range(TYPES)]
     q, wanted = [encoder(each) for each in mine], np.log2(true_shares(cells))
     logs = [means(model, each) for each in q]
+    alone = [counts_alone(each, seed=t) for t, each in enumerate(mine)]
+    last = [
+        [
+            np.log2(expression._group(model, each, data, 500, part))
+            for each, data in zip(q, mine, strict=True)
+        ]
+        for part in split_seed(0)
+    ]
     sums = {}
     for a in range(TYPES):
         for b in range(a):
@@ -89,15 +130,22 @@ def one_set(num, seed) -> tuple[list, dict]:
                 real = np.abs(wanted[a] - wanted[b]) > delta
                 ask = {"delta": delta, "num_pairs": 500, "seed": 0}
                 both = {"cells": (mine[a], mine[b])}
+                decoded, summed = logs[a] - logs[b], alone[a] - alone[b]
+                counted = last[0][a] - last[1][b]
                 ways = {
                     "pairs": applications.differential_expression(
                         model, q[a], q[b], **ask
                     ).probability,
-                    "means": np.mean(np.abs(logs[a] - logs[b]) > delta, 0),
+                    "means": beyond(decoded, delta, False),
+                    "means, folds": beyond(decoded, delta, True),
+                    "counted": beyond(counted, delta, False),
                     "groups": applications.differential_expression(
                         model, q[a], q[b], **both, **ask
                     ).probability,
+                    "counts": beyond(summed, delta, True),
+                    "counts, no folds": beyond(summed, delta, False),
                 }
+                assert np.array_equal(ways["groups"], beyond(counted, delta, True))
                 for way, p in ways.items():
                     for level in LEVELS:
                         chosen, stated = surest(p, level)
@@ -162,7 +210,7 @@ def main():
                 }
             )
             print(
-                f"{num:5d} cells, {way:6} delta {delta}, asked {level:.2f}: stated"
+                f"{num:5d} cells, {way:16} delta {delta}, asked {level:.2f}: stated"
                 f" {stated['mean']:.4f}, wrong {wrong['mean']:.4f} +-"
                 f" {wrong['error']:.4f}, found {power['mean']:.3f}",
                 flush=True,
