@@ -96,8 +96,9 @@ class _Objective:
             tape.watch(a)
             value = self.log_likelihood(a, self.problem.y[:, tf.newaxis])
         slope = tape.gradient(value, a)
-        # Stein: E[(log p)''] = E[epsilon (log p)'] / scale
-        curvature = -tf.linalg.matvec(slope * self.nodes, self.weights) / scale
+        # Stein: E[(log p)''] = E[epsilon (log p)'] / scale; where x = 0 nothing asks
+        bend = tf.linalg.matvec(slope * self.nodes, self.weights)
+        curvature = -tf.math.divide_no_nan(bend, scale)
         return (*(tf.linalg.matvec(v, self.weights) for v in (value, slope)), curvature)
 
     def evaluate(self, loc, covariance):

@@ -122,6 +122,14 @@ def test_no_step_in_any_direction_rises(name):
         assert moved < value
 
 
+@pytest.mark.parametrize("name", VALUES)
+def test_a_datum_without_features_costs_a_coin_toss(name):
+    bound, more = compute(name), compute(name, np.r_[X, [[0.0, 0.0]]], np.r_[Y, 1])
+    assert abs(more.value - bound.value + np.log(2)) < 1e-8
+    np.testing.assert_allclose(more.loc, bound.loc, atol=1e-4)
+    np.testing.assert_allclose(more.covariance, bound.covariance, atol=1e-4)
+
+
 def test_the_certificate_bounds_the_distance_far_from_the_optimum():
     best = float(compute("full").value)
     for steps in (1, 2, 3):
