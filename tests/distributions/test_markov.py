@@ -54,6 +54,12 @@ def test_density_moments_and_entropy_are_those_of_the_dense_gaussian():
     close(q.mean(), loc)
 
 
+def test_its_support_is_the_whole_space():
+    q = MarkovGaussian(*tables())
+    z = np.random.default_rng(1).normal(size=(B, T, K))
+    close(q.experimental_default_event_space_bijector()(z), z)
+
+
 def test_a_path_follows_the_recurrence():
     _, coupling, _ = tables()
     u = np.random.default_rng(2).normal(size=(4, B, T, K))

@@ -25,6 +25,19 @@ def test_it_starts_as_a_mean_field(coupled):
     close(q.log_prob(z), field.log_prob(tf.reshape(z, [5, 6])))
 
 
+@pytest.mark.parametrize("coupled", [True, False])
+def test_a_batch_of_rows_is_a_batch_of_members(coupled):
+    """Of as many rows as a path has steps, and of others."""
+    q = et.families.markov(3, 2, coupled=coupled, dtype=tf.float64)
+    rows = np.random.default_rng(0).normal(size=(3, 4, q.parameters_size))
+    z = np.random.default_rng(1).normal(size=(3, 4, 3, 2))
+    members = q(rows)
+    assert members.batch_shape == [3, 4]
+    found = members.log_prob(z)
+    for i, j in np.ndindex(3, 4):
+        close(found[i, j], q(rows[i, j]).log_prob(z[i, j]))
+
+
 def test_the_exact_posterior_of_a_local_level_is_a_member():
     x = np.array([1100.0, 950.0, 1010.0, 700.0])
     log_p, mean, cov = oracles.local_level(x, 900.0, 4000.0)

@@ -63,6 +63,18 @@ def test_padding_has_no_weight():
     np.testing.assert_allclose(draws.log_prior[:, 2] - start, normal, rtol=1e-4)
 
 
+def test_the_first_state_has_a_location_and_a_scale_of_its_own():
+    model, _ = made()
+    with tf.GradientTape() as tape:
+        model.initial_state_prior().log_prob(tf.zeros([2]))
+    (start,) = tape.watched_variables()
+    assert start.shape == [2, 2]
+    start.assign([[1.0, -2.0], [0.5, 3.0]])
+    prior = model.initial_state_prior()
+    close(prior.mean(), np.array([1.0, -2.0], "float32"))
+    assert prior.stddev()[1] > prior.stddev()[0] > 0
+
+
 def test_without_networks_it_is_linear():
     """Kalman takes it, and the filter agrees with Kalman."""
     model, _ = made(hidden=(), dtype=tf.float64)
