@@ -7,7 +7,8 @@ shares, read in every batch. A count VAE is trained on each, much as in chapter
 19. Ways to state how sure a gene is:
 
 - pairs: draws of z of pairs of cells, one of each type;
-- means: draws of the mean over each type of the decoder's shares;
+- means: the mean over each type of the decoder's shares, a draw of z a cell and cells
+  drawn with repeats;
 - means, folds: the same, and how common each fold is learned from all genes;
 - counted: means with the last word given to the counts, but no learned folds;
 - groups: both, what the package does;
