@@ -30,6 +30,14 @@ def test_simulated_counts_have_their_mean_and_variance():
     assert np.mean(empty.x == 0) > 0.5
 
 
+def test_without_dispersion_the_counts_are_poisson():
+    s = data.simulated_cells(3_000, 40, dispersion=0.0, seed=1, dtype="float64")
+    # of the rest of a Poisson variable both square and mean are known
+    square = ((s.x - s.mean) ** 2 - s.mean) / np.sqrt(s.mean + 2 * s.mean**2)
+    assert abs(square.mean()) < 4 / square.size**0.5
+    assert (s.dispersion == 0).all()
+
+
 def test_h5ad_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(ValueError, match=r"elbo-tfp\[cells\]"):

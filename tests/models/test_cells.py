@@ -34,6 +34,17 @@ def test_the_likelihood_is_scipys_at_library_and_batch(pair):
     np.testing.assert_allclose(found[0], wanted, 1e-4)
 
 
+def test_a_gene_has_one_dispersion_in_all_batches():
+    model, _ = models.count_vae(3, 2, num_batches=2, hidden=(4,), seed=0)
+    model._raw.assign([[0.0, 1.0, -1.0]])
+    z = tf.random.stateless_normal([4, 2], [0, 1])
+    found = model.log_joint({"x": X, "batch": BATCH}).likelihood(z).log_prob(X)
+    mean = X.sum(-1, keepdims=True) * model.shares(z, BATCH).numpy()
+    r = 1 / np.log1p(np.exp(np.array([0.0, 1.0, -1.0]) + np.log(np.e - 1)))
+    wanted = stats.nbinom.logpmf(X, r, r / (r + mean)).sum(-1)
+    np.testing.assert_allclose(found, wanted, 1e-4)
+
+
 def test_shares_sum_to_one_and_know_the_batch(pair):
     z = tf.ones([4, 2])
     one, two = (pair.model.shares(z, b).numpy() for b in (0, 1))
