@@ -213,11 +213,13 @@ def check_counts(x, name: str = "x") -> None:
         )
     if (x != np.floor(x)).any():
         share = np.mean(x[x > 0] != np.floor(x[x > 0]))
-        totals, seen = x.sum(-1), f"{share:.0%} of its entries above 0 are fractions"
-        logs = np.expm1(np.minimum(x, 80.0)).sum(-1)
-        for what, sums in (("normalised", totals), ("normalised logs", logs)):
+        seen = f"{share:.0%} fractions among its entries above 0"
+        logs = np.expm1(np.minimum(x, 80.0))
+        for what, of, table in (("counts", "x", x), ("logs", "exp(x) - 1", logs)):
+            sums = table.sum(-1)
             if len(x) > 1 and np.ptp(sums) < 1e-3 * sums.mean():
-                seen += f", and all cells sum to {sums.mean():.5g}: these are {what}"
+                seen += f"; {of} sums to {sums.mean():.5g} in every cell, as in "
+                seen += f"normalised {what}"
                 break
         raise wrong(
             f"{name} to be raw counts, whole numbers", seen, "Use the table before it."

@@ -84,11 +84,11 @@ def test_each_likelihood_gives_a_bound(likelihood):
     ("data", "words"),
     [
         ({"x": -X, "batch": BATCH}, "negative"),
-        ({"x": X / 4, "batch": BATCH}, "are fractions"),
+        ({"x": X / 4, "batch": BATCH}, "% fractions among"),
         ({"x": X / X.sum(1, keepdims=True) * 1e4, "batch": BATCH}, "normalised"),
         (
             {"x": np.log1p(X / X.sum(1, keepdims=True) * 1e4), "batch": BATCH},
-            "sum to 10000: these are normalised logs",
+            "exp(x) - 1 sums to 10000 in every cell, as in normalised logs",
         ),
         ({"x": X * [[0], [1], [1], [1]], "batch": BATCH}, "none in cell 0"),
         ({"x": X, "batch": BATCH + 1}, "unknown batch"),
