@@ -34,6 +34,10 @@ def tvo(draws, partition, *, axis=0) -> tf.Tensor:
     """
     log_weights = local_log_weights(draws)
     points = _points(partition)
+    # weights add up to 1 up to rounding only, which a large log w would multiply
+    top = tf.stop_gradient(tf.reduce_max(log_weights, axis, keepdims=True))
+    top = tf.where(tf.math.is_finite(top), top, tf.zeros_like(top))
+    log_weights -= top
     total = tf.zeros_like(tf.reduce_mean(log_weights, axis))
     for left, width in zip(points[:-1], np.diff(points), strict=True):
         beta = tf.cast(left, log_weights.dtype)
@@ -43,7 +47,10 @@ def tvo(draws, partition, *, axis=0) -> tf.Tensor:
         # sum over the partition of (beta' - beta) E_beta[log w]
         area = tf.reduce_sum(tf.math.multiply_no_nan(log_weights, weights), axis)
         total += tf.cast(width, log_weights.dtype) * area
-    return total
+    # E_0[log w], the first of them, is -inf with any weight of 0
+    impossible = tf.reduce_any(tf.equal(log_weights, float("-inf")), axis)
+    total += tf.squeeze(top, axis)
+    return tf.where(impossible, tf.constant(float("-inf"), total.dtype), total)
 
 
 def _points(partition) -> np.ndarray:

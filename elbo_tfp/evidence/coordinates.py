@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from elbo_tfp.evidence.starts import Plate
 from elbo_tfp.families.charts import chart
 from elbo_tfp.ground.checks import wrong
 
@@ -62,6 +63,12 @@ def coordinates(space) -> Coordinates:
     Raises:
         ValueError: if nothing says what z looks like, or a part is discrete.
     """
+    if isinstance(space, Plate):
+        raise wrong(
+            "latents of a fixed support",
+            "a model whose prior of z depends on its shared latent",
+            'Use method="importance".',
+        )
     if space is None or not hasattr(space, "event_shape"):
         raise wrong(
             "to know the shape and support of z",

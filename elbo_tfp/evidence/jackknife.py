@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from elbo_tfp.bounds.leave_out import logsumexp_of_others
 from elbo_tfp.bounds.monte_carlo import local_log_weights
+from elbo_tfp.ground.checks import whole
 
 
 def jackknife(draws, order=1, *, axis=0) -> tf.Tensor:
@@ -21,30 +23,40 @@ def jackknife(draws, order=1, *, axis=0) -> tf.Tensor:
         order: 0 (`bounds.iwae`), 1 or 2; 2 needs memory for K^2 numbers per datum.
         axis: the axis of the K importance samples, which is reduced.
 
+    Returns:
+        `[B]` (`[S, B]`), in the dtype of the draws, computed in float64; -inf where
+        every weight is 0. With one positive weight alone no correction is possible,
+        and the formula gives inf or NaN.
+
     Raises:
         ValueError: if `order` is not 0, 1 or 2, there are not more than `order`
-            samples, or the draws carry a global latent.
+            samples, `axis` is not an int, or the draws carry a global latent.
 
     Source: Nowozin (2018), equations 6 and 7.
     """
     log_weights = local_log_weights(draws)
     if isinstance(order, bool) or order not in (0, 1, 2):
         raise ValueError(f"expected order 0, 1 or 2; got {order!r}.")
+    axis = whole("axis", axis, -log_weights.shape.rank, "One axis is reduced.")
     size = int(log_weights.shape[axis])
     if size <= order:
         raise ValueError(
             f"expected more than {order} samples for a jackknife of order {order}; got "
             f"{size}. Pass a larger sample_size to draw."
         )
-    log_weights = _samples_first(log_weights, axis)
+    dtype, log_weights = log_weights.dtype, _samples_first(log_weights, axis)
+    # the factors of the order K^m would multiply float32's rounding
+    log_weights = tf.cast(log_weights, tf.float64)
     means = (_without_none, _without_one, _without_two)[: order + 1]
     # J_m = sum_{j <= m} (-1)^j (K - j)^m / ((m - j)! j!) mean of L_{K - j}
-    return tf.add_n(
+    total = tf.add_n(
         [
             weight * mean(log_weights)
             for weight, mean in zip(_WEIGHTS[order](size), means, strict=True)
         ]
     )
+    none = tf.reduce_all(tf.equal(log_weights, float("-inf")), 0)
+    return tf.cast(tf.where(none, tf.constant(-np.inf, tf.float64), total), dtype)
 
 
 _WEIGHTS = {

@@ -98,10 +98,11 @@ def as_schedule(schedule):
     """A `KLSchedule` or callable, from a number, a schedule or a callable."""
     if isinstance(schedule, numbers.Real) and not isinstance(schedule, bool):
         return KLSchedule.constant(schedule)
-    if not callable(schedule):
+    if not callable(schedule) or isinstance(schedule, type):
         raise wrong(
             "kl_schedule to be a KLSchedule, a number or a callable step -> weight",
             repr(schedule),
+            "For instance KLSchedule.linear(1_000).",
         )
     return schedule
 

@@ -47,6 +47,9 @@ _GAUSSIANS = (
 )
 
 
+_REPEATED = tfd.BatchBroadcast
+
+
 def kl_per_dimension(q, prior, sample_size, seed) -> np.ndarray | None:
     """KL(q_d || p_d) of the marginals, `[B, D]`, nats; None if they are not known.
 
@@ -56,7 +59,9 @@ def kl_per_dimension(q, prior, sample_size, seed) -> np.ndarray | None:
     if ours is None or theirs is None:
         return None
     try:
-        kl = tfd.kl_divergence(ours, theirs)
+        # of what a `tfd.Sample` repeats, once
+        one = theirs.distribution if isinstance(theirs, _REPEATED) else theirs
+        kl = tfd.kl_divergence(ours, one)
     except NotImplementedError:
         z = ours.sample(sample_size, seed=as_seed(seed))
         # E_q_d[log q_d(z) - log p_d(z)]

@@ -70,7 +70,7 @@ def score_function(
         objective(draws, bound, kl_weight, free_bits)  # raises if a weight is asked for
         signal = of_each(draws, bound)
     # grad E[f] = E[(f - b) grad sum_k log q(z_k) + grad f]
-    score = tf.reduce_sum(_log_q_in_full(draws, surrogate_posterior), 1)
+    score = tf.reduce_sum(_log_q_in_full(draws, target, surrogate_posterior), 1)
     centred = tf.stop_gradient(signal - number(baseline, signal.dtype))
     surrogate = tf.reduce_mean(centred * score + signal, 0)
     return estimate(draws, surrogate, bound, kl_weight, free_bits)
@@ -127,7 +127,7 @@ def leave_one_out(
     # f_s - mean of f over the other samples = S / (S - 1) (f_s - mean f)
     centred = signal - tf.reduce_mean(signal, 0, keepdims=True)
     centred = tf.stop_gradient(centred * (sizes[0] / (sizes[0] - 1)))
-    score = _log_q_in_full(draws, surrogate_posterior)
+    score = _log_q_in_full(draws, target, surrogate_posterior)
     surrogate = tf.reduce_mean(centred * score + signal, (0, 1))
     return estimate(draws, surrogate, None, kl_weight, free_bits)
 
@@ -154,13 +154,8 @@ def _signal(draws, kl_weight, free_bits):
     return draws.log_likelihood - beta * rate
 
 
-def _log_q_in_full(draws, surrogate_posterior):
-    """log q of everything a datum's f depends on, `[S, K, B]`.
-
-    A bound counts 1 / N of a shared latent's density in each datum; the score of
-    that latent is needed whole, since all of f moves with it.
-    """
+def _log_q_in_full(draws, target, surrogate_posterior):
+    """log q of everything a datum's f depends on, `[S, K, B]`."""
     if draws.num_data is None:
         return draws.log_q
-    (z, w), (local, shared) = draws.z, surrogate_posterior
-    return local.log_prob(z) + shared.log_prob(w)[..., tf.newaxis]
+    return _draws.log_q_in_full(target, surrogate_posterior, draws.z)

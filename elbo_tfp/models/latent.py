@@ -161,10 +161,13 @@ class LatentVariableModel:
         x = self._checked(x)
         shape = tf.nest.flatten(x)[0].shape
         size = (shape[0] or 1) if shape.rank else 1
-        if isinstance(num_data, numbers.Real) and not num_data >= size:
+        known = num_data is not None and not tf.is_tensor(num_data)
+        real = isinstance(num_data, numbers.Real) and num_data % 1 == 0
+        if known and not (real and num_data >= size):
             raise ValueError(
-                "expected num_data, the size of the whole data set, to be at least the "
-                f"size of x; got num_data={num_data} and x of shape {shape}."
+                "expected num_data, the size of the whole data set, to be a whole "
+                f"number of at least the size of x; got num_data={num_data} "
+                f"({type(num_data).__name__}) and x of shape {shape}."
             )
         return LogJoint(self, x, num_data)
 

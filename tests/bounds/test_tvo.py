@@ -61,9 +61,19 @@ def test_stable_at_large_log_weights(shift):
     np.testing.assert_allclose(found, wide, rtol=1e-6)
 
 
+@pytest.mark.parametrize("centre", [0.0, -100.0, -5_000.0])
+def test_float32_loses_no_more_than_its_own_digits(centre):
+    x = np.random.default_rng(0).normal(size=(300, 2), scale=3.0) + centre
+    x, points = x.astype(np.float32), np.linspace(0, 1, 11)
+    wide = et.bounds.tvo(x.astype(np.float64), points)
+    np.testing.assert_allclose(et.bounds.tvo(x, points), wide, rtol=1.2e-7, atol=1e-5)
+
+
 def test_a_weight_of_zero():
-    x = np.array([[0.0], [-np.inf]])
-    assert et.bounds.tvo(x, [0, 0.5, 1]).numpy() == -np.inf
+    x = np.array([[0.0, -np.inf, 1.0], [-np.inf, -np.inf, 1.0]])
+    for points in ([0, 1], [0, 0.5, 1]):
+        found = et.bounds.tvo(x, points)
+        np.testing.assert_array_equal(found, [-np.inf, -np.inf, 1.0])
 
 
 def test_gradient_by_finite_differences():

@@ -550,3 +550,15 @@ def test_a_prior_has_mass_one_through_its_map(name):
         lambda z: prior.log_prob(z), None, "quadrature", surrogate_posterior=prior
     )
     np.testing.assert_allclose(found.estimate, 0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["quadrature", "annealed"])
+def test_a_prior_that_hangs_on_the_shared_latent_has_no_coordinates(method):
+    one = tf.constant(1.0, tf.float64)
+    model = et.LatentVariableModel(
+        lambda w: tfd.Normal(w, one),
+        lambda z, w: tfd.Normal(z, one),
+        global_prior=tfd.Normal(0 * one, one),
+    )
+    with says("prior of z depends on its shared latent", 'method="importance"'):
+        et.evidence.estimate(model, np.zeros(3), method, seed=0)

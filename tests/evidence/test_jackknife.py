@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import elbo_tfp as et
 from elbo_tfp.gaps import jackknife
+from tests.statistics import says
 
 LOG_WEIGHTS = np.random.default_rng(0).normal(0.5, 1.5, [6, 2])
 
@@ -74,6 +75,28 @@ def test_stable_at_large_log_weights(shift):
     np.testing.assert_allclose(moved, by_hand(LOG_WEIGHTS, 2), atol=1e-9)
     spread = LOG_WEIGHTS * 1e4
     np.testing.assert_allclose(jackknife(spread, 1), by_hand(spread, 1), rtol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("centre", [0.0, -100.0, -5_000.0])
+def test_float32_loses_no_more_than_its_own_digits(order, centre):
+    x = np.random.default_rng(0).normal(size=(300, 2)) + centre
+    x = x.astype(np.float32)
+    found, exact = jackknife(x, order), jackknife(x.astype(np.float64), order)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, exact, rtol=1.2e-7, atol=1e-7)
+
+
+def test_nothing_but_weights_of_zero():
+    x = np.array([[-np.inf, 0.0]] * 3)
+    for order in (0, 1, 2):
+        np.testing.assert_allclose(jackknife(x, order), [-np.inf, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [(0, 1), 0.0, None])
+def test_the_axis_is_one(axis):
+    with says("axis to be an int", f"got {axis!r}", "One axis"):
+        jackknife(LOG_WEIGHTS, axis=axis)
 
 
 def test_reduces_the_axis_it_is_told_takes_draws_and_compiles():

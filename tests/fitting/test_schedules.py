@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from elbo_tfp.fitting import KLSchedule, fit
-from elbo_tfp.fitting.schedules import weights
+from elbo_tfp.fitting.schedules import as_schedule, weights
+from tests.statistics import says
 
 
 def test_weights_by_hand():
@@ -97,3 +98,8 @@ def test_without_a_schedule_the_weight_is_one_or_the_default():
     assert fit(objective, num_steps=1, seed=0).elbo == [1.0]
     result = fit(reduced, num_steps=1, seed=0)
     assert result.elbo == [0.5] and result.kl_weight is None
+
+
+def test_a_class_is_no_schedule():
+    with says("kl_schedule to be a KLSchedule", "KLSchedule.linear(1_000)"):
+        as_schedule(KLSchedule)

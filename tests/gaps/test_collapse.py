@@ -407,3 +407,19 @@ def test_a_datum_may_be_a_structure():
     for name in ("kl", "mutual_information", "swap_loss"):
         one, other = getattr(found, name).value, getattr(plain, name).value
         np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_the_rates_of_a_repeated_prior_are_in_closed_form():
+    """Of a `tfd.Sample`: no draws, and their sum is the whole rate."""
+    prior = tfd.Sample(tfd.Normal(np.float64(0), np.float64(2)), 2)
+    model = et.LatentVariableModel(
+        prior, lambda z: tfd.Independent(tfd.Normal(z, np.float64(0.5)), 1)
+    )
+    x = np.random.default_rng(0).normal(size=(50, 2))
+
+    def encoder(x):
+        return tfd.Independent(tfd.Normal(0.5 * x, np.float64(0.6)), 1)
+
+    report = gaps.collapse_report(model, encoder, x, **QUICK)
+    exact = (0.09 + x**2 / 16 - 1 - np.log(0.09)) / 2
+    np.testing.assert_allclose(report.kl_per_dimension, exact.mean(0), rtol=1e-12)

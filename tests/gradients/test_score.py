@@ -293,6 +293,35 @@ def test_a_shared_latent_is_scored_in_full():
     np.testing.assert_allclose(grads[1], f.sum() * (0.9 - 0.4), rtol=1e-12)
 
 
+def test_a_shared_latent_alone_is_scored():
+    """Without local latents q is one distribution, not a pair."""
+    one = tf.constant(1.0, tf.float64)
+    loc = tf.Variable(0.4, dtype=tf.float64)
+    w = np.array([0.9, -0.2])
+    target = LatentVariableModel(
+        None,
+        lambda w: tfd.Normal(w[..., None], one),
+        global_prior=tfd.Normal(0 * one, one),
+    ).log_joint(X, num_data=10)
+
+    def log_normal(v, mean):
+        return -0.5 * (v - mean) ** 2 - 0.5 * np.log(2 * np.pi)
+
+    f = log_normal(X, w[:, None])
+    f += (log_normal(w, 0) - log_normal(w, 0.4))[:, None] / 10
+    score = (w - 0.4)[:, None]
+    for name, centred in (
+        ("score_function", f),
+        ("leave_one_out", 2 * (f - f.mean(0))),
+    ):
+        with tf.GradientTape() as tape:
+            planted = Planted(tfd.Normal(loc, one), w[:, None])
+            made = getattr(gradients, name)(target, planted, sample_size=2, seed=0)
+        np.testing.assert_allclose(made.value, f.mean(0), rtol=1e-12)
+        exact = (centred * score).mean(0).sum()
+        np.testing.assert_allclose(tape.gradient(made.surrogate, loc), exact, 1e-12)
+
+
 def test_below_the_floor_the_rate_exerts_no_pull():
     def of(free_bits):
         return gradient(

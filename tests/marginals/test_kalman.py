@@ -361,6 +361,14 @@ def shifted(z):
         (series(shifted), ["mean of the data is not affine in 'z'"]),
         (
             series(
+                lambda z: tfd.Independent(tfd.Normal(1e3 + tf.sin(2 * z), 0.1), 1),
+                lambda t, z: tfd.Normal(z, 0.5),
+                tfd.Normal(0.0, 1.0),
+            ),
+            ["mean of the data is not affine in 'z'"],
+        ),
+        (
+            series(
                 lambda z: tfd.Independent(tfd.Normal(z, 1.0), 1),
                 lambda t, z: tfd.Normal(0.5 * z + 0.1 * z**2, 1.0),
                 tfd.Normal(0.0, 1.0),

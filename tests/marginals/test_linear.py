@@ -307,3 +307,29 @@ def test_errors_say_what_is_not_linear_or_not_gaussian():
         marginals.enumerate_discrete(
             et.LatentVariableModel(odd, lambda z: tfd.Normal(z[0], 1.0)), 0
         )
+
+
+@pytest.mark.parametrize(
+    ("offset", "slope"), [(0.0, 0.0), (300.0, 0.0), (1e4, 0.0), (0.0, 1e3)]
+)
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_an_offset_or_a_steep_line_hides_no_bend(dtype, offset, slope):
+    """Off by one where the noise is a tenth: silently a nat of evidence, once."""
+    one = tf.ones([], dtype)
+    bent, line = (
+        et.LatentVariableModel(
+            tfd.Normal(0 * one, one),
+            lambda z, bend=bend: tfd.Normal(
+                offset + slope * z + bend * tf.sin(2 * z), 0.1 * one
+            ),
+        )
+        for bend in (1.0, 0.0)
+    )
+    x = tf.constant([offset + 0.5], dtype)
+    with says("the likelihood's mean is not affine"):
+        marginals.linear_gaussian(bent).log_evidence(x)
+    found = marginals.linear_gaussian(line).log_evidence(x)
+    exact = stats.norm.logpdf(float(x[0]) - offset, 0, np.hypot(slope, 0.1))
+    # d log p / dx is 50 without a slope
+    error = 200 * np.finfo(dtype.as_numpy_dtype).eps * (1 + offset)
+    np.testing.assert_allclose(found, [exact], atol=error)

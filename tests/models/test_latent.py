@@ -228,7 +228,7 @@ def test_num_data_without_a_global_prior_is_an_error():
         MODEL.log_joint(X, num_data=3)
 
 
-@pytest.mark.parametrize("num_data", [2, 0, -1, np.int64(2), float("nan")])
+@pytest.mark.parametrize("num_data", [2, 0, -1, np.int64(2), np.nan, 3.5, "3"])
 def test_num_data_is_at_least_the_batch(num_data):
     with says("at least the size of x", f"got num_data={num_data}", "(3,)"):
         SHARED.log_joint(X, num_data=num_data)
