@@ -202,5 +202,13 @@ class Marginal(LatentVariableModel, abc.ABC):
             raise wrong(self._expected, found, self._remedy)
 
 
+STEP = 1024.0
+"""How far from zero the slope of an affine mean is read, a power of two.
+
+Next to a large offset the difference of two means is mostly rounding: a long step
+leaves less of it, and dividing by a power of two adds none.
+"""
+
+
 def _tensors(structure):
     return tf.nest.map_structure(tf.convert_to_tensor, structure)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
-from elbo_tfp.marginals.base import Marginal
+from elbo_tfp.marginals.base import STEP, Marginal
 from elbo_tfp.marginals.chains import Chained
 from elbo_tfp.marginals.gaussians import PartlySeen
 from elbo_tfp.marginals.latents import moved
@@ -98,12 +98,12 @@ class Kalman(Chained):
     def matrices(self, rest):
         """`Moments` at the path that stays at zero, and F and H, time leading."""
         eye = tf.eye(self._size, dtype=self.dtype)
-        points = tf.concat([tf.zeros_like(eye[:1]), eye], 0)
+        points = STEP * tf.concat([tf.zeros_like(eye[:1]), eye], 0)
         points = tf.reshape(points, [self._size + 1, *self.event[1:]])
         found = self.moments(rest, self.constant(points))
-        # a column: the mean at a unit vector minus the mean at zero
+        # a column: the mean along a unit vector minus the mean at zero
         columns = [
-            tf.einsum("tm...d->t...dm", mean[:, 1:] - mean[:, :1])
+            tf.einsum("tm...d->t...dm", mean[:, 1:] - mean[:, :1]) / STEP
             for mean in (found.moves[0], found.data[0])
         ]
         at_zero = found._replace(

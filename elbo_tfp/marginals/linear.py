@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
-from elbo_tfp.marginals.base import Marginal
+from elbo_tfp.marginals.base import STEP, Marginal
 from elbo_tfp.marginals.gaussians import PartlySeen, hidden_apart, moments, unmasked
 from elbo_tfp.marginals.latents import named_parts, prior_given
 from elbo_tfp.marginals.pinned import takes_pins
@@ -106,15 +106,15 @@ class LinearGaussian(Marginal):
         return parts[self.name], mean, covariance, seen, x.event_shape
 
     def _solved(self, rest):
-        points = tf.pad(tf.eye(self._size, dtype=self.dtype), [[1, 0], [0, 0]])
+        points = STEP * tf.pad(tf.eye(self._size, dtype=self.dtype), [[1, 0], [0, 0]])
         prior, at, noise, seen, event = self._affine(rest, points)
         mean, prior_cov = moments(prior, self.name)
         if prior.batch_shape.rank:  # the same at all points
             mean, prior_cov = mean[0], prior_cov[0]
         noise = noise[0] if noise.shape.rank > 2 else noise
         offset = at[0]
-        # W's columns: mean at the unit vectors minus mean at zero
-        weights = tf.einsum("m...d->...dm", at[1:] - offset)
+        # W's columns: mean along the unit vectors minus mean at zero
+        weights = tf.einsum("m...d->...dm", at[1:] - offset) / STEP
         cross = tf.matmul(weights, prior_cov)
         return _Solved(
             loc=offset + tf.linalg.matvec(weights, mean),
@@ -135,9 +135,9 @@ class LinearGaussian(Marginal):
         moments(prior, self.name)
         if event.rank > 1:
             raise wrong("scalar or vector data", f"event shape {event}")
-        units = tf.concat([zero, tf.eye(self._size, dtype=zero.dtype)], 0)
+        units = STEP * tf.concat([zero, tf.eye(self._size, dtype=zero.dtype)], 0)
         at = self._affine(rest, units)[1]
-        line = at[0] + tf.einsum("mk,k...d->m...d", points, at[1:] - at[0])
+        line = at[0] + tf.einsum("mk,k...d->m...d", points / STEP, at[1:] - at[0])
         ends = repr(self.name)
         self._same(mean, line, f"the likelihood's mean is not affine in {ends}")
         if covariance.shape.rank > 2:
