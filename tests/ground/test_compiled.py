@@ -1,5 +1,6 @@
 """One cache of programs: never stale, and one compilation an architecture."""
 
+import collections
 import types
 
 import keras
@@ -245,3 +246,19 @@ def test_under_an_open_tape_the_answer_is_a_constant():
         got = answer(function, X)
     np.testing.assert_allclose(got, X**4, rtol=1e-6)
     assert tape.gradient(got, X) is None
+
+
+def test_what_was_used_last_stays(monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 2)
+    kept = collections.OrderedDict()
+    for key in "abac":
+        assert cache._kept(kept, key, lambda key=key: key.upper()) == key.upper()
+    assert list(kept) == ["a", "c"]
+
+
+def test_settling_runs_a_program_once_and_tells_what_xla_said():
+    program = compiled(tf.square, X)
+    assert not program._program.settled
+    assert program.settle(X) is None and program._program.settled
+    program._program.refused = error = ValueError("what XLA said")
+    assert program.settle("arguments that would fail") is error

@@ -126,3 +126,14 @@ def test_a_place_that_cannot_be_written(tmp_path):
         files.check_place(tmp_path / "file" / "x.npz")
     files.check_place(tmp_path / "new" / "x.npz")
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    place = tmp_path / "two" / "folders" / "file.npz"
+    files.check_place(place)
+    assert place.parent.is_dir() and not list(place.parent.iterdir())
+    deeper = place.parent / "and" / "more" / "file.npz"
+    files.write(deeper, "thing", {"n": 1}, ARRAYS)
+    assert same(files.read(deeper, "thing"))
+    files.check_place(deeper)  # a folder that is there is no fault
+    files.write(deeper, "thing", {"n": 1}, ARRAYS)

@@ -12,6 +12,7 @@ from elbo_tfp.ground.structures import (
     batch_size,
     check_finite,
     check_mask,
+    filled,
     per_datum,
     rows,
     specs,
@@ -195,3 +196,19 @@ def test_a_mask_is_boolean_and_of_the_shape_of_x(mask, parts):
     for check in (check_mask, check_finite):
         with says("data['mask']", *parts):
             check(data)
+
+
+def test_bad_rows_of_tables_and_images_are_counted():
+    for shape in ([5, 2], [5, 2, 3], [5]):
+        x = np.zeros(shape, np.float32)
+        x[[1, 3]] = np.nan
+        with says("in 2 rows", "first in row 1"):
+            check_finite(as_data(x, "x"), "x")
+
+
+def test_what_is_hidden_is_filled_only_where_there_is_a_mask():
+    x = tf.constant([1.0, 2.0])
+    data = {"x": x, "mask": tf.constant([True, False])}
+    np.testing.assert_array_equal(filled(data)["x"], [1.0, 0.0])
+    for whole in (x, {"x": x, "lengths": tf.constant([1, 2])}):
+        assert filled(whole) is whole
