@@ -135,10 +135,11 @@ def _coordinate(distribution):
         return tfd.Normal(distribution.mean(), distribution.stddev())
     if isinstance(distribution, SAMPLE):
         inner = _coordinate(distribution.distribution)
-        repeats = event_shape_of(distribution).rank - (
-            event_shape_of(distribution.distribution).rank
-        )
-        return inner[(..., *[tf.newaxis] * repeats)] if repeats else inner
+        rank = event_shape_of(distribution.distribution).rank
+        repeats = event_shape_of(distribution).rank - rank
+        # the repeats stand before the event of what is repeated
+        place = (..., *[tf.newaxis] * repeats, *[slice(None)] * rank)
+        return inner[place] if repeats else inner
     raise wrong(
         "a likelihood of independent scalar coordinates, for models.observed",
         type(distribution).__name__,

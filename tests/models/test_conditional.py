@@ -265,6 +265,48 @@ def test_other_forms_of_independent_coordinates():
         et.models.observed(full).log_joint(HOLES)(z)
 
 
+SLOPES = np.array([1.0, 2.0, 5.0])
+
+
+@pytest.mark.parametrize("copies", [3, (2,), (2, 4)])
+@pytest.mark.parametrize(
+    "vector",
+    [
+        lambda loc: tfd.Independent(normal(loc), 1),
+        lambda loc: tfd.MultivariateNormalDiag(loc, np.ones(3)),
+    ],
+)
+def test_repeated_vectors_keep_their_axes(vector, copies):
+    def given(z):
+        return tfd.Sample(vector(z[..., tf.newaxis] * SLOPES), copies)
+
+    rng = np.random.default_rng(0)
+    z, x = rng.normal(size=(6, 5)), rng.normal(size=(5, *np.atleast_1d(copies), 3))
+    mask = rng.uniform(size=x.shape) < 0.6
+    model = et.models.observed(et.LatentVariableModel(normal(0.0), given))
+    axes = tuple(range(2, 1 + x.ndim))
+    each = stats.norm.logpdf(x, np.expand_dims(z, axes) * SLOPES)
+    for seen in (mask, np.ones_like(mask)):
+        data = {"x": np.where(seen, x, np.nan), "mask": seen}
+        found = model.log_joint(data).log_parts(tf.constant(z))[0]
+        np.testing.assert_allclose(found, np.where(seen, each, 0).sum(axes), 1e-12)
+
+
+def test_repeats_of_repeats_keep_their_axes():
+    def given(z):
+        pairs = tfd.Independent(tfd.Sample(normal(z[..., tf.newaxis] * SLOPES), 2), 1)
+        return tfd.Sample(pairs, 4)
+
+    rng = np.random.default_rng(0)
+    z, x = rng.normal(size=(6, 5)), rng.normal(size=(5, 4, 3, 2))
+    mask = rng.uniform(size=x.shape) < 0.6
+    model = et.models.observed(et.LatentVariableModel(normal(0.0), given))
+    found = model.log_joint({"x": x, "mask": mask}).log_parts(tf.constant(z))[0]
+    means = z[..., np.newaxis, np.newaxis, np.newaxis] * SLOPES[:, np.newaxis]
+    each = np.where(mask, stats.norm.logpdf(x, means), 0)
+    np.testing.assert_allclose(found, each.sum((-3, -2, -1)), 1e-12)
+
+
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
