@@ -17,7 +17,7 @@ import tensorflow_probability as tfp
 
 from elbo_tfp.families import Encoder, mean_field
 from elbo_tfp.ground.checks import whole, wrong
-from elbo_tfp.ground.structures import as_data
+from elbo_tfp.ground.structures import as_data, filled
 from elbo_tfp.models import likelihoods
 from elbo_tfp.models.latent import LatentVariableModel
 from elbo_tfp.models.vae import _Layers, _on_rows
@@ -45,7 +45,8 @@ class CellModel(LatentVariableModel):
 
     The parts are "x", `[N, G]` whole numbers; "library", `[N]`, positive, by default
     the sum of the cell's counts; "batch", `[N]`, whole numbers below `num_batches`,
-    needed if there are several.
+    needed if there are several. Under `models.observed` the library is needed too: the
+    total of counts that are hidden is unknown.
     """
 
     reads = frozenset({"library", "batch"})
@@ -111,8 +112,18 @@ class CellModel(LatentVariableModel):
         x = dict(x) if isinstance(x, dict) else {"x": x}
         if "x" not in x or x["x"].shape.rank != 2:
             raise wrong("counts [N, G], one row for each cell", str(x), "Stack cells.")
+        masked = "mask" in also
+        if masked and "library" not in x:
+            raise wrong(
+                'a "library" beside a mask',
+                "none, and the total of hidden counts is unknown",
+                "Add the part: each cell's total before counts were hidden.",
+            )
         if tf.executing_eagerly():
-            check_counts(x["x"].numpy())
+            if masked:
+                _check_whole(filled(x)["x"].numpy(), "x")
+            else:
+                check_counts(x["x"].numpy())
             self._check_parts(x)
         return super()._checked(x, also)
 
@@ -187,7 +198,9 @@ def count_vae(
     def encoder(x):
         x = x if isinstance(x, dict) else {"x": x}
         counts = tf.cast(x["x"], dtype)
-        shares = counts / tf.reduce_sum(counts, -1, keepdims=True)
+        # of a cell whose counts are all hidden nothing is known
+        total = tf.reduce_sum(counts, -1, keepdims=True)
+        shares = tf.math.divide_no_nan(counts, total)
         # log(1 + counts per cell of a thousand), and the batch
         parts = [tf.math.log1p(1_000 * shares), model._one_hot(model._batch(x))]
         return reader(tf.concat(parts, -1))
@@ -207,6 +220,17 @@ def check_counts(x, name: str = "x") -> None:
             cells without a single count.
     """
     x = np.asarray(x)
+    _check_whole(x, name)
+    if (x.sum(-1) == 0).any():
+        empty = int(np.argmin(x.sum(-1)))
+        raise wrong(
+            f"{name} to have a count in each cell",
+            f"none in cell {empty}",
+            "Drop empty cells: x[x.sum(1) > 0].",
+        )
+
+
+def _check_whole(x, name):
     if not np.isfinite(x).all() or (x < 0).any():
         raise wrong(
             f"{name} to be counts", "negative or missing numbers", "Use raw counts."
@@ -223,13 +247,6 @@ def check_counts(x, name: str = "x") -> None:
                 break
         raise wrong(
             f"{name} to be raw counts, whole numbers", seen, "Use the table before it."
-        )
-    if (x.sum(-1) == 0).any():
-        empty = int(np.argmin(x.sum(-1)))
-        raise wrong(
-            f"{name} to have a count in each cell",
-            f"none in cell {empty}",
-            "Drop empty cells: x[x.sum(1) > 0].",
         )
 
 

@@ -102,6 +102,37 @@ def test_what_is_no_table_of_counts_is_refused(pair, data, words):
         pair.model.log_joint(data)
 
 
+@pytest.mark.parametrize("hidden", [2.0, 1_000.0, -0.5, np.nan])
+def test_hidden_counts_do_not_matter(hidden):
+    model, encoder = models.count_vae(3, 2, likelihood="poisson", hidden=(4,), seed=0)
+    mask = np.array([[1, 1, 0], [1, 1, 1], [0, 1, 0], [0, 0, 0]], bool)
+    x = np.where(mask, [[3, 0, 9], [1, 5, 0], [9, 0, 9], [9, 9, 9]], hidden)
+    library = np.array([5, 6, 8, 6], "float32")
+    data = {"x": x.astype("float32"), "mask": mask, "library": library}
+    target = models.observed(model).log_joint(data)
+    z = tf.random.stateless_normal([4, 2], [0, 1])
+    mean = library[:, None] * model.shares(z).numpy()
+    each = np.where(mask, stats.poisson.logpmf(np.where(mask, x, 0), mean), 0)
+    found = target.log_parts(z[tf.newaxis])[0][0]
+    np.testing.assert_allclose(found, each.sum(-1), 1e-4, 1e-5)
+    assert np.isfinite(et.draw(target, encoder(target.x), 3, seed=0).log_weights).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({}, 'a "library" beside a mask'),
+        ({"library": np.float32([5, 6, 8, 6]), "x": X / 4}, "% fractions among"),
+        ({"library": np.float32([5, 6, 8, 6]), "x": -X}, "negative"),
+    ],
+)
+def test_masked_counts_need_a_library_and_are_counts(part, words):
+    model, _ = models.count_vae(3, 2, likelihood="poisson", hidden=(4,), seed=0)
+    data = {"x": X, "mask": X > 0, **part}
+    with pytest.raises(ValueError, match=words):
+        models.observed(model).log_joint(data)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="poisson"):
         models.count_vae(3, 2, likelihood="gauss", seed=0)
