@@ -1,5 +1,7 @@
 """A VAE of counts: library sizes, batches, and the tables that it refuses."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -98,7 +100,7 @@ def test_each_likelihood_gives_a_bound(likelihood):
 )
 def test_what_is_no_table_of_counts_is_refused(pair, data, words):
     data = {k: v.astype("float32") if k == "x" else v for k, v in data.items()}
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         pair.model.log_joint(data)
 
 
