@@ -7,8 +7,6 @@ the exact one; what it left out is then gone for good.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import tensorflow as tf
 
@@ -51,10 +49,7 @@ def carry_over(model, surrogate_posterior) -> LatentVariableModel:
             f"{prior.batch_shape}",
             "All data share one w.",
         )
-    tomorrow = copy.copy(model)
-    tomorrow._global_prior = prior
-    tomorrow._log_evidence = tomorrow._posterior = None
-    return tomorrow
+    return model._with_global_prior(prior)
 
 
 def split_tasks(labels, tasks) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ It is longer than most modules: one class is the contract that every room asks.
 
 from __future__ import annotations
 
+import copy
 import numbers
 
 import tensorflow as tf
@@ -215,6 +216,13 @@ class LatentVariableModel:
             prior, self._likelihood, self._global_prior, support=self._support
         )
         check_same_event(model.prior, self.prior)
+        return model
+
+    def _with_global_prior(self, prior):
+        """The same model under another p(w); exact answers do not carry over."""
+        model = copy.copy(self)
+        model._global_prior = prior
+        model._log_evidence = model._posterior = None
         return model
 
     def log_evidence(self, x) -> tf.Tensor:

@@ -72,6 +72,9 @@ class _Observed(LatentVariableModel):
         """The same likelihood and masks under another prior."""
         return _Observed(self.complete.with_prior(prior))
 
+    def _with_global_prior(self, prior):
+        return _Observed(self.complete._with_global_prior(prior))
+
     def given(self, c) -> LatentVariableModel:
         """What is observed at these conditions, if the model is a conditional one."""
         return _Observed(self.complete.given(c))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import stats
 
 import elbo_tfp as et
 from elbo_tfp import applications as ap
@@ -118,6 +119,30 @@ def test_training_q_leaves_the_prior_it_was():
     result = et.fit(bound, data=data, num_steps=5, seed=0, progress=False)
     assert [v is q.free_parameters for v in result.variables] == [True]
     np.testing.assert_array_equal(today.global_prior.mean(), np.zeros(4))
+
+
+def test_what_is_observed_of_a_model_keeps_the_carried_prior():
+    q, c = tfd.Normal(np.float64(7), np.float64(0.1)), np.array([1.0, 2.0])
+    normal = tfd.Normal(np.float64(0), np.float64(1))
+    shared = et.models.LatentVariableModel(
+        normal, lambda z, w: tfd.Normal(z + w[..., tf.newaxis], np.float64(1)), normal
+    )
+    given = et.models.ConditionalModel(
+        None, lambda w, c: tfd.Normal(w[..., tf.newaxis] * c, np.float64(1)), normal
+    )
+    today = ap.carry_over(et.models.observed(shared), q)
+    tomorrow = today.with_prior(tfd.Normal(np.float64(0), np.float64(2)))
+    (_, w), _ = tomorrow.sample(seed=0)
+    assert abs(w - 7) < 1 and shared.global_prior is normal
+    data = {"x": c, "mask": np.array([True, False])}
+    z, w = np.array([[1.0, -1.0]]), np.array([6.9])
+    log_prior = stats.norm.logpdf(z, 0, 2) + stats.norm.logpdf(w, 7, 0.1) / 2
+    found = tomorrow.log_joint(data, num_data=2).log_parts((z, w))
+    np.testing.assert_allclose(found[1], log_prior)
+    np.testing.assert_allclose(found[0], [[stats.norm.logpdf(1, 7.9), 0]])
+    there = ap.carry_over(et.models.observed(given), q).given(c)
+    found = there.log_joint(data, num_data=2).log_parts((None, w))[1]
+    np.testing.assert_allclose(found[0], [stats.norm.logpdf(6.9, 7, 0.1) / 2] * 2)
 
 
 def test_a_prior_needs_a_global_latent_and_qs_shape():
