@@ -8,9 +8,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
+from elbo_tfp.ground.compiled import traced
 from elbo_tfp.ground.seeds import as_seed
 
-tfd = tfp.distributions
+tfb, tfd = tfp.bijectors, tfp.distributions
 
 
 def freeze(surrogate_posterior) -> tfd.Distribution:
@@ -20,7 +21,7 @@ def freeze(surrogate_posterior) -> tfd.Distribution:
         surrogate_posterior: a `Family` or a distribution, with whatever variables.
 
     Returns:
-        A distribution with constants where q has variables.
+        A distribution with constants where q has variables, trained or not.
 
     Raises:
         ValueError: if it has no `log_prob`, or a part of it cannot be copied.
@@ -44,15 +45,14 @@ def freeze(surrogate_posterior) -> tfd.Distribution:
 
 
 def _variables(q):
-    """Every variable that the density of q reads."""
-    with tf.GradientTape() as tape:
-        q.log_prob(q.sample(seed=as_seed(0)))
-    return tape.watched_variables()
+    """Every variable that the density of q reads, trained or not."""
+    return traced(lambda: q.log_prob(q.sample(seed=as_seed(0)))).variables
 
 
 def _still(thing, copies):
     """A copy with a constant in place of each variable; what holds none may be kept."""
     if id(thing) not in copies:
+        copies[id(thing)] = thing, thing  # what holds itself ends here
         # the thing is kept beside its copy, so that no other gets its id
         copies[id(thing)] = _still_afresh(thing, copies), thing
     return copies[id(thing)][0]
@@ -61,13 +61,13 @@ def _still(thing, copies):
 def _still_afresh(thing, copies):
     if isinstance(thing, tf.Variable):
         return tf.constant(thing.numpy())
-    if isinstance(thing, tfd.Distribution):
+    if isinstance(thing, (tfd.Distribution, tfb.Bijector)):
         parts = {k: _still(v, copies) for k, v in thing.parameters.items()}
         changed = any(v is not thing.parameters[k] for k, v in parts.items())
         return thing.copy(**parts) if changed else thing
     if isinstance(thing, types.FunctionType):
         return _still_function(thing, copies)
-    if isinstance(thing, tf.Module) and not isinstance(thing, tfp.bijectors.Bijector):
+    if isinstance(thing, tf.Module):
         found = object.__new__(type(thing))
         found.__dict__.update({k: _still(v, copies) for k, v in vars(thing).items()})
         return found

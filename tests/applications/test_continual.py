@@ -11,8 +11,9 @@ from elbo_tfp import applications as ap
 from elbo_tfp import families
 from tests.statistics import says
 
-tfd = tfp.distributions
+tfb, tfd = tfp.bijectors, tfp.distributions
 F64 = tf.float64
+UNIT = tfd.Normal(np.float64(0), np.float64(1))
 TASKS = [(0, 1), (2, 3)]
 
 
@@ -94,6 +95,45 @@ def test_a_frozen_q_is_the_same_and_never_moves(q):
     np.testing.assert_array_equal(frozen.log_prob(z), before)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda v: tfd.Normal(v, np.float64(1)),
+        lambda v: tfd.TransformedDistribution(UNIT, tfb.Shift(v)),
+        lambda v: tfd.TransformedDistribution(
+            UNIT, tfb.Invert(tfb.Chain([tfb.Tanh(), tfb.Scale(v), tfb.Shift(v)]))
+        ),
+        lambda v: tfd.TransformedDistribution(
+            UNIT,
+            tfb.Inline(
+                lambda x: x + v,
+                lambda y: y - v,
+                lambda y: 0 * y,
+                forward_min_event_ndims=0,
+            ),
+        ),
+        lambda v: tfd.Normal(np.float64(0), tfp.util.DeferredTensor(v, tf.exp)),
+        lambda v: tfd.Normal(
+            np.float64(0), tfp.util.DeferredTensor(np.float64(1), tfb.Scale(v))
+        ),
+        lambda v: tfd.Independent(tfd.Sample(tfd.Normal(v, np.float64(1)), 2), 0),
+        lambda v: tfd.MixtureSameFamily(
+            tfd.Categorical(logits=np.zeros(2)),
+            tfd.Normal(tf.constant([0.0, 1.0], F64), v),
+        ),
+    ],
+)
+def test_no_variable_moves_a_frozen_q(made, trainable):
+    v = tf.Variable(np.float64(0.5), trainable=trainable)
+    q = made(v)
+    z = np.float64(0.3) * np.ones(q.event_shape)
+    before = float(q.log_prob(z))
+    frozen = ap.freeze(q)
+    v.assign(0.8)
+    assert float(frozen.log_prob(z)) == before != float(q.log_prob(z))
+
+
 def test_a_joint_family_is_frozen_by_name():
     joint = tfd.JointDistributionNamed(
         {"a": tfd.Gamma(2.0, 1.0), "b": tfd.Normal(0.0, 1.0)}
@@ -160,9 +200,10 @@ def test_a_prior_needs_a_global_latent_and_qs_shape():
         ap.freeze(lambda x: x)
 
 
-def test_what_cannot_be_copied_is_named():
+@pytest.mark.parametrize("trainable", [True, False])
+def test_what_cannot_be_copied_is_named(trainable):
     class Hidden:
-        scale = tf.Variable(1.0, name="hidden")
+        scale = tf.Variable(1.0, name="hidden", trainable=trainable)
 
         def sample(self, shape=(), seed=None):
             return tf.zeros(shape)
