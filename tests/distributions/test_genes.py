@@ -52,6 +52,66 @@ def test_inflation_mixes_in_a_zero():
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_an_inflated_zero_keeps_its_digits_where_the_other_one_is_hopeless(dtype):
+    """log P(0) of the negative binomial is down to -7e7: next to it none of sigmoid's
+    digits would be left."""
+    m, logits = np.array([1e4, 1e5, 1e6, 1e8]), np.array([[-5], [0.7], [40]])
+    d = genes.ZeroInflatedNegativeBinomial(
+        *(tf.constant(v, dtype) for v in (m, 1 / m, logits))
+    )
+    # NB(0) <= 2^-10000
+    wanted = np.broadcast_to(-np.log1p(np.exp(-logits)), [3, 4])
+    np.testing.assert_allclose(d.log_prob(0.0), wanted, 3e-7)
+
+
+COUNTS = np.unique(np.round(10.0 ** np.linspace(0, 7, 120)))
+MEANS = 10.0 ** np.linspace(-3, 7.5, 40)[:, None]
+
+
+def by_gauss(x, mean, scale):
+    """log of the normal density's integral over a unit, by Gauss and Legendre."""
+    width = np.log1p(1 / (x + 0.5)) / scale
+    t, weights = (a.reshape(-1, 1, 1) for a in special.roots_legendre(200))
+    z = np.log((x + 0.5) / (1 + mean)) / scale + (1 + t) / 2 * width
+    return special.logsumexp(stats.norm.logpdf(z), 0, weights / 2) + np.log(width)
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 3.0, 40.0])
+@pytest.mark.parametrize("dtype,digits", [(tf.float32, 2e-6), (tf.float64, 1e-10)])
+def test_log_normal_counts_are_integrals_from_one_to_ten_millions(scale, dtype, digits):
+    d = genes.LogNormalCounts(tf.constant(MEANS, dtype), tf.constant(scale, dtype))
+    found, wanted = d.log_prob(COUNTS), by_gauss(COUNTS, MEANS, scale)
+    # z has the error of a logarithm near 1 over the scale, and counts z times
+    z = (np.log1p(COUNTS) - np.log1p(MEANS)) / scale
+    room = digits * (1 + np.abs(z) / scale + np.abs(wanted))
+    assert np.all(np.abs(found - wanted) <= room)
+    zero = stats.norm.logcdf((np.log(1.5) - np.log1p(MEANS)) / scale)
+    np.testing.assert_allclose(d.log_prob(0.0), zero, 20 * digits, 20 * digits)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_gradients_of_log_normal_counts_are_right(dtype):
+    x, mean, scale = np.r_[0, COUNTS], tf.constant(MEANS, dtype), 0.7
+    scales = tf.fill(mean.shape, tf.constant(scale, dtype))
+
+    @tf.function(jit_compile=True)
+    def gradient(mean, scales):
+        with tf.GradientTape() as tape:
+            tape.watch([mean, scales])
+            p = genes.LogNormalCounts(mean, scales).log_prob(x)
+        return tape.gradient(p, [mean, scales])
+
+    found, step = gradient(mean, scales), 1e-5
+    low, high = (
+        by_gauss(COUNTS, MEANS, scale + s).sum(1)
+        + stats.norm.logcdf((np.log(1.5) - np.log1p(MEANS)) / (scale + s))[:, 0]
+        for s in (-step, step)
+    )
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found[1][:, 0], (high - low) / (2 * step), 1e-4, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_gradients_are_finite(dtype):
     m, a = tf.cast(MEAN, dtype), tf.cast(DISPERSION, dtype)
 
