@@ -106,11 +106,12 @@ def _compiled(model, encoder, shape, num_values, jit_compile):
         table = tf.exp(base.log_prob(tf.cast(values, base.dtype)))
         return tf.transpose(tf.reshape(table, [num_values, -1]))
 
-    inputs = shape, (shape[0], *prior.event_shape)
+    inputs = (shape[0], *prior.event_shape), shape
+    # the decoder first: it has words for data of another shape, Keras has its own
     return [
         compiled(f, tf.TensorSpec(s, prior.dtype), jit_compile=jit_compile)
-        for f, s in zip((encode, decode), inputs, strict=True)
-    ]
+        for f, s in zip((decode, encode), inputs, strict=True)
+    ][::-1]
 
 
 def infer_num_values(model) -> int:
@@ -164,6 +165,7 @@ def _pixels(likelihood, event_shape):
             "a likelihood whose dimensions are independent given z, tfd.Independent "
             f"over data of shape {tuple(event_shape)}",
             f"{type(likelihood).__name__} with event shape {likelihood.event_shape}",
+            "Data and likelihood must have one shape.",
         )
     return base
 

@@ -81,8 +81,9 @@ def compress(
         `Compressed`.
 
     Raises:
-        ValueError: for data that are no integers or outside the support, no data at
-            all, or a model that cannot be coded.
+        ValueError: for data that are no integers, masked, outside the support or of
+            another shape than the model's, no data at all, or a model that cannot be
+            coded.
         OtherPlatform: if the networks do not repeat their own results here.
 
     Source: Townsend, Bird and Barber (2019); stack coder: Duda (2009).
@@ -132,7 +133,7 @@ def compress(
 
 
 def decompress(source, model, encoder) -> np.ndarray:
-    """The data that `compress` coded, with their own dtype.
+    """The data that `compress` coded, with their own dtype in native byte order.
 
     Args:
         source: bytes, a path, or a `Compressed`.

@@ -8,12 +8,15 @@ import io
 import numpy as np
 
 from elbo_tfp.ground import files
+from elbo_tfp.ground.arrays import refuse_masked
 from elbo_tfp.ground.checks import wrong
 
 
 def blocks_of(x, block_size):
-    """Arrays of at most `block_size` data, integers only."""
+    """Arrays of at most `block_size` data, integers in native byte order only."""
     for array in [x] if hasattr(x, "shape") else x:
+        if isinstance(array, np.ma.MaskedArray):
+            refuse_masked(array, "x")
         array = np.asarray(array)
         if array.dtype.kind not in "iu" or array.ndim < 2:
             raise wrong(
@@ -22,6 +25,8 @@ def blocks_of(x, block_size):
                 "A density cannot be coded: discretise the data, then "
                 "x.astype('uint8').",
             )
+        # a dtype's name, which the file stores, says nothing of the order of its bytes
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         for start in range(0, len(array), block_size):
             yield array[start : start + block_size]
 

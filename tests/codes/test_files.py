@@ -35,11 +35,11 @@ def pack(x, model, **kwargs):
     return codes.compress(x, model, toy.encoder, **{**SMALL, **kwargs})
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "uint16", ">i2", ">u4"])
 def test_the_data_come_back_with_their_dtype(model, dtype):
     x = toy.data(50).astype(dtype)
     again = codes.decompress(pack(x, model), model, toy.encoder)
-    assert again.dtype == x.dtype and np.array_equal(again, x)
+    assert again.dtype == x.dtype.newbyteorder("=") and np.array_equal(again, x)
 
 
 def random_data(rng):
@@ -192,6 +192,8 @@ WRONG_DATA = [
     (np.full((4, 3), 7), ("0 .. 6", "7 .. 7")),
     (np.full((4, 3), -1), ("0 .. 6", "-1 .. -1")),
     (np.zeros((0, 3), int), ("at least one datum",)),
+    (np.ma.masked_equal(np.eye(3, dtype=int), 1), ("x without masked", "3 masked")),
+    (np.zeros((4, 2), int), ("over data of shape (2,)", "event shape (3,)")),
     ([np.zeros((2, 3), int), np.zeros((2, 2), int)], ("like the first", "(2, 2)")),
     ([np.zeros((2, 3), int), np.zeros((2, 3), "uint8")], ("like the first", "uint8")),
 ]
