@@ -83,23 +83,30 @@ def multi_head(logits, task, tasks) -> tf.Tensor:
     Args:
         logits: `[..., C]`.
         task: the number of the task, scalar or such that it broadcasts with `[...]`;
-            someone must know it, at test time too.
+            someone must know it, at test time too. Where it is known only at run time
+            (in a graph), logits of a task that does not exist are NaN.
         tasks: the classes of each task, whole numbers below C.
 
     Raises:
         ValueError: if a task has fewer than two classes, or one that is not below C,
-            or there is not one task number for each row of logits.
+            there is not one task number for each row of logits, or no task of a number.
     """
     tasks, num_classes = _checked_tasks(tasks), logits.shape[-1]
     largest = max(map(max, tasks))
     if largest >= num_classes:
         raise wrong(f"classes below {num_classes}, one logit each", largest)
-    _check_rows(logits, tf.convert_to_tensor(task))
+    task = tf.convert_to_tensor(task)
+    _check_rows(logits, task)
+    known, exists = tf.get_static_value(task), (task >= 0) & (task < len(tasks))
+    if known is not None and not np.all((known >= 0) & (known < len(tasks))):
+        raise wrong(f"tasks 0 to {len(tasks) - 1}", known, "Tasks count from 0.")
     own = np.zeros([len(tasks), num_classes], bool)
     for row, classes in zip(own, tasks, strict=True):
         row[list(classes)] = True
-    out = tf.constant(-np.inf, logits.dtype)
-    return tf.where(tf.gather(tf.constant(own), task), logits, out)
+    # XLA would take the nearest task there is
+    mine = tf.gather(tf.constant(own), tf.where(exists, task, tf.zeros_like(task)))
+    out = tf.where(exists, tf.constant(-np.inf, logits.dtype), np.nan)[..., tf.newaxis]
+    return tf.where(mine & exists[..., tf.newaxis], logits, out)
 
 
 def _check_rows(logits, task):
