@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from elbo_tfp.ground.arrays import as_array
 from elbo_tfp.ground.checks import whole, wrong
 from elbo_tfp.ground.seeds import split_seed
 
@@ -27,9 +28,14 @@ class PredictiveCheck(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Of the p-value, from the number of replications."""
-        p = self.p_value
-        return math.sqrt(p * (1 - p) / len(self.replicated))
+        """Of the p-value, from the number S of replications.
+
+        Of k of them, sqrt(p (1 - p) / S) at p = (k + 1) / (S + 2): about 1 / S, not 0,
+        where all replications or none exceed the data (Agresti and Coull 1998).
+        """
+        size = len(self.replicated)
+        p = (self.p_value * size + 1) / (size + 2)
+        return math.sqrt(p * (1 - p) / size)
 
 
 def posterior_predictive(model, encoder, x, statistic, *, sample_size=200, seed):
@@ -41,7 +47,7 @@ def posterior_predictive(model, encoder, x, statistic, *, sample_size=200, seed)
     Args:
         model: a `LatentVariableModel` without a global prior.
         encoder: a callable x -> q.
-        x: data, `[N]` + event.
+        x: data, `[N]` + event, one array.
         statistic: a callable from data, as NumPy `[N]` + event, to one number.
         sample_size: number of replications.
         seed: int, pair of ints or integer tensor; stateless.
@@ -50,26 +56,40 @@ def posterior_predictive(model, encoder, x, statistic, *, sample_size=200, seed)
         A `PredictiveCheck`.
 
     Raises:
-        ValueError: if the model has a global prior or the statistic is not one number.
+        ValueError: if the model has a global prior, the data are no single array, or
+            the statistic is not one number or NaN.
 
     Source: Gelman, Meng and Stern (1996), section 2.
     """
     whole("sample_size", sample_size)
     if model.global_prior is not None:
         raise wrong("a model without a global prior", "one", "Fix the shared latent.")
+    if isinstance(x, (Mapping, tuple)):
+        raise wrong(
+            "x to be one array",
+            f"a {type(x).__name__}",
+            "Data in parts are not replicated: draw z from q, x from the likelihood, "
+            "and compare your statistic by hand.",
+        )
     z_seed, x_seed = split_seed(seed)
-    z = encoder(tf.convert_to_tensor(x)).sample(sample_size, seed=z_seed)
+    z = encoder(as_array(x, "x")).sample(sample_size, seed=z_seed)
     made = model.likelihood(z).sample(seed=x_seed).numpy()
     return PredictiveCheck(
-        _number(statistic(np.asarray(x))),
-        np.array([_number(statistic(one)) for one in made]),
+        _number(statistic(np.asarray(x)), "x"),
+        np.array(
+            [_number(statistic(one), f"replication {i}") for i, one in enumerate(made)]
+        ),
     )
 
 
-def _number(value) -> float:
+def _number(value, of: str) -> float:
     value = np.asarray(value)
     if value.size != 1:
         raise wrong("a statistic that is one number", f"shape {value.shape}")
+    if np.isnan(value).any():
+        raise wrong(
+            "a statistic that is a number", f"NaN of {of}", "It exceeds nothing."
+        )
     return float(value.reshape(()))
 
 

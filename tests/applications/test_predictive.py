@@ -8,6 +8,8 @@ from scipy import stats
 
 import elbo_tfp as et
 from elbo_tfp.applications import compare, posterior_predictive
+from elbo_tfp.applications.predictive import PredictiveCheck
+from tests.statistics import says
 
 tfd = tfp.distributions
 
@@ -32,6 +34,32 @@ def test_a_misfit_shows():
     assert found.p_value < 0.01
     with pytest.raises(ValueError, match="one number"):
         posterior_predictive(model, model.posterior, x, lambda t: t, seed=0)
+
+
+def test_an_error_is_not_zero_at_the_ends():
+    """The count of 50 coins that never fall spreads like that of one in 52."""
+    none, every = (PredictiveCheck(0.0, np.full(50, value)) for value in (-1.0, 1.0))
+    assert (none.p_value, every.p_value) == (0, 1)
+    hand = (1 / 52 * 51 / 52 / 50) ** 0.5
+    assert none.standard_error == pytest.approx(hand)
+    assert every.standard_error == pytest.approx(hand)
+    # two errors reach a p-value that 50 replications miss half of the time
+    assert 2 * hand > 1 - 0.5 ** (1 / 50)
+
+
+def test_a_statistic_that_is_no_number_and_data_in_parts_are_named():
+    model, x = et.models.normal_normal(dtype=tf.float64), np.linspace(-1, 2, 40)
+
+    def check(x, statistic):
+        posterior_predictive(model, model.posterior, x, statistic, seed=0)
+
+    with says("a statistic that is a number", "NaN of x"):
+        check(x, lambda v: np.nan)
+    with says("a statistic that is a number", "NaN of replication 0"):
+        check(x, lambda v: np.mean(v) if v is x else np.nan)
+    for parts in ({"x": x}, (x, x)):
+        with says("x to be one array", f"a {type(parts).__name__}"):
+            check(parts, np.mean)
 
 
 def test_a_paired_comparison_is_the_paired_t_test():
