@@ -66,7 +66,8 @@ def differential_expression(
         seed: int, pair of ints or integer tensor; stateless.
 
     Raises:
-        ValueError: if the model has no shares, or `cells` are not those of the q.
+        ValueError: if the model has no shares, or `cells` are not those of the q, or
+            given for likelihood "log_normal_counts", which has no closed mean.
 
     Source: pairs of cells: Boyeau et al. (2019); Lopez et al. (2018).
     """
@@ -127,7 +128,14 @@ def _group(model, q, data, num, seed):
     model.log_joint(data)  # checks them
     z = q.sample(seed=seed)
     at = model.likelihood_at(data, z).distribution
-    genes = at.mean().shape[-1]
+    try:
+        genes = at.mean().shape[-1]
+    except NotImplementedError:
+        raise wrong(
+            "a likelihood with a mean and a variance",
+            type(at).__name__,
+            "Leave cells out, or fit another likelihood.",
+        ) from None
     if shape[1] != genes:
         raise wrong(f"the model's {genes} genes", f"{shape[1]} genes", "Pass all.")
     total, mean, variance = (

@@ -25,7 +25,7 @@ def regress(prior, features, y, *, noise=1.0) -> tfd.MultivariateNormalTriL:
     noise = real("noise", noise)
     features, y = (tf.convert_to_tensor(v, prior.dtype) for v in (features, y))
     size = prior.event_shape[-1] if prior.event_shape.rank else None
-    if features.shape != [y.shape.num_elements(), size] or not len(y):
+    if y.shape.rank != 1 or features.shape != [len(y), size] or not len(y):
         raise wrong(
             f"features [N, {size}] and y [N] of at least one row",
             f"shapes {features.shape} and {y.shape}",

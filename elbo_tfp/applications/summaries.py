@@ -39,7 +39,7 @@ def posterior_summary(
             object with `sample`, a pair (q of z, q of the global latent), or what
             `gaps.refine` returned.
         sample_size: number of draws S, at least 2.
-        quantiles: levels between 0 and 1.
+        quantiles: levels between 0 and 1, at least one.
         seed: int, pair of ints or tensor.
 
     Returns:
@@ -56,6 +56,8 @@ def posterior_summary(
         pairs = zip(q, split_seed(seed, len(q)), strict=True)
         return tuple(posterior_summary(one, seed=s, **options) for one, s in pairs)
     whole("sample_size", sample_size, 2)
+    if np.ndim(quantiles) != 1 or not len(quantiles):
+        raise wrong("quantiles to be a list of levels", repr(quantiles), "[0.5], say.")
     levels = [real("each of quantiles", level, "(0, 1)") for level in quantiles]
     if not hasattr(q, "sample"):
         raise wrong(

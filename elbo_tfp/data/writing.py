@@ -129,6 +129,13 @@ def _blocks(x):
         yield from x.as_numpy_iterator()
     elif isinstance(x, (Mapping, tuple, list)) or hasattr(x, "shape"):
         x = np.asarray(x) if isinstance(x, list) else x
+        for part in tf.nest.flatten(x):
+            if hasattr(part, "toarray"):
+                raise wrong(
+                    "x to be dense, or blocks of dense rows",
+                    f"a sparse {type(part).__name__}",
+                    "Use x.toarray(), or data.sparse_rows(x).batch(256) if large.",
+                )
         arrays = tf.nest.map_structure(np.asanyarray, x)
         lengths = {part.shape[:1] for part in tf.nest.flatten(arrays)}
         if len(lengths) != 1 or () in lengths:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from elbo_tfp.fitting import probing
 from elbo_tfp.ground import files
+from elbo_tfp.ground.checks import wrong
 
 _KIND = "saved model"
 
@@ -25,15 +26,18 @@ def save(path, *, x=None, probe=None, **parts) -> None:
 
     Args:
         path: the file to write, atomically; no pickles in it.
-        x: a few data for the probe, an array or a tuple or dict of arrays; stored.
+        x: a few data for the probe, an array or a tuple or dict of arrays (none of
+            them nested); stored.
         probe: a function of no arguments that reads every variable and returns
             tensors; replaces the default probe. `load` needs the same one.
         **parts: what is saved, each under a name of your choice.
 
     Raises:
-        ValueError: if there is nothing to save, or a part that cannot be: it is named.
+        ValueError: if there is nothing to save, a part that cannot be (it is named), or
+            x is nested or a list of numbers.
         OSError: if the disk is full; an older file is then intact.
     """
+    _check_parts(x)
     found = probing.probed(parts, x, probe)
     arrays = {f"variable/{i:05d}": v.numpy() for i, v in enumerate(found.variables)}
     arrays |= {f"probe/{i:05d}": np.asarray(n) for i, n in enumerate(found.numbers)}
@@ -100,6 +104,17 @@ def load(path, *, probe=None, **parts) -> None:
         )
     if "counts" not in header:
         _warn_of_missing(path, variables, probing.probed(parts, x, probe).read)
+
+
+def _check_parts(x) -> None:
+    leaves = _flatten(x)[1] if isinstance(x, (dict, tuple, list)) else []
+    odd = [type(leaf).__name__ for leaf in leaves if not hasattr(leaf, "shape")]
+    if odd:
+        raise wrong(
+            "x to be an array, or a tuple or dict of arrays",
+            f"a {type(x).__name__} that holds a {odd[0]}",
+            "Pass one array, numpy.asarray(x); for nested data probe= instead.",
+        )
 
 
 def _check_counts(path, mine: dict, theirs: dict) -> None:

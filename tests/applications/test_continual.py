@@ -242,6 +242,21 @@ def test_a_head_is_a_softmax_over_its_own_classes():
         ap.multi_head(logits, [[0], [1]], TASKS)
 
 
+@pytest.mark.parametrize("task", [2, -1, [0, 2], [-1, 1]])
+def test_a_task_that_does_not_exist_is_an_error_or_nan(task):
+    logits = tf.constant(np.arange(10.0).reshape(2, 5))
+    with says("tasks 0 to 1", "got", "count from 0"):
+        ap.multi_head(logits, task, TASKS)
+    late = tf.function(lambda t: ap.multi_head(logits, t, TASKS), jit_compile=True)
+    found = late(tf.constant(task)).numpy()
+    exists = np.broadcast_to(np.isin(task, [0, 1]), [2])
+    assert np.isnan(found[~exists]).all()
+    for row, one in enumerate(np.broadcast_to(task, [2])):
+        if exists[row]:
+            own = ap.multi_head(logits, one, TASKS)
+            np.testing.assert_array_equal(found[row], own[row])
+
+
 def test_coresets_are_distinct_rows_and_k_centre_spreads():
     x = np.array([[0.0], [0.1], [0.2], [10.0], [10.1], [-7.0]])
     for method in ("random", "k-centre"):
@@ -309,6 +324,9 @@ def test_regression_errors():
         (np.ones([3, 1]), np.ones(3)),
         (np.ones([3, 2]), np.ones(2)),
         (np.ones([0, 2]), np.ones(0)),
+        (np.ones([3, 2]), np.ones([3, 1])),
+        (np.ones([3, 2]), np.ones([1, 3])),
+        (np.ones([1, 2]), np.ones([])),
     ]:
         with says("features [N, 2] and y [N]", "shapes"):
             ap.regress(prior, features, y)

@@ -149,6 +149,14 @@ def test_cells_that_are_not_those_of_the_q_are_named():
             applications.differential_expression(model, q, q, cells=cells, seed=0)
 
 
+def test_counts_without_a_mean_cannot_have_the_last_word():
+    model, encoder = et.models.count_vae(5, 2, likelihood="log_normal_counts", seed=0)
+    x = np.ones([4, 5], "float32")
+    q = encoder(x)
+    with pytest.raises(ValueError, match="a mean and a variance; got LogNormalCounts"):
+        applications.differential_expression(model, q, q, cells=(x, x), seed=0)
+
+
 def test_the_counts_of_a_group_are_worth_what_their_excess_leaves():
     model, encoder = et.models.count_vae(5, 2, seed=0)
     rng = np.random.default_rng(0)

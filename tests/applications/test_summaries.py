@@ -73,6 +73,9 @@ def test_what_cannot_be_summarised():
         et.posterior_summary(tfd.Normal(0.0, tf.constant(np.nan)), seed=0)
     with says("sample_size", "got 1"):
         et.posterior_summary(tfd.Normal(0.0, 1.0), sample_size=1, seed=0)
+    for quantiles in (0.5, []):
+        with says("quantiles to be a list of levels", repr(quantiles)):
+            et.posterior_summary(tfd.Normal(0.0, 1.0), quantiles=quantiles, seed=0)
     with says("each of quantiles", "(0, 1)", "got 1.0"):
         et.posterior_summary(tfd.Normal(0.0, 1.0), quantiles=[1.0], seed=0)
 

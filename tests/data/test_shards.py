@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import sparse
 
 from elbo_tfp import data
 from elbo_tfp.data import reading, writing
@@ -173,6 +174,8 @@ def test_shards_of_several_structures_are_refused(tmp_path, written):
         ((), {}, "x"),
         (np.ones(()), {}, "same length"),
         (iter(()), {"shards": 1}, "at least a row"),
+        (sparse.eye(9).tocsr(), {"shards": 1}, "dense rows; got a sparse csr_matrix"),
+        ({"x": sparse.eye(9).tocsr()}, {"shards": 1}, "data.sparse_rows"),
     ],
 )
 def test_what_cannot_be_written_is_named(tmp_path, x, given, message):

@@ -151,6 +151,13 @@ def test_nothing_to_save(tmp_path, parts, text):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("x", [{"x": X, "given": {"a": X}}, (X, [X]), X.tolist()])
+def test_nested_data_for_the_probe_are_named(tmp_path, x):
+    with pytest.raises(ValueError, match="a tuple or dict of arrays; got a .* holds a"):
+        save(tmp_path / "x.npz", network=lambda x: tf.Variable(1.0), x=x)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_part_comes_back(tmp_path):
     path = tmp_path / "parts.npz"
 
