@@ -6,7 +6,9 @@ when nothing can be trained belongs to it.
 
 from __future__ import annotations
 
+import functools
 import gc
+import sys
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -176,29 +178,42 @@ def _trainable(tape, chosen) -> list:
     if chosen is not None:
         return list(chosen)
     watched = [compiled.undivided(v) for v in tape.watched_variables()]
-    frozen = frozen_by_keras(watched)
+    frozen = frozen_by_keras()
     return [v for v in watched if id(v) not in frozen]
 
 
-def frozen_by_keras(variables) -> set[int]:
-    """Ids of those whose Keras layer was set to `trainable = False`.
+def frozen_by_keras() -> set[int]:
+    """Ids of the variables whose Keras layer was set to `trainable = False`.
 
     Keras 3 keeps that flag on its own wrapper of a variable, tf_keras on the layer:
-    the gradient tape looks at neither.
+    the gradient tape looks at neither. Both are looked for among all objects, by type
+    alone: asking what refers to a variable looks into objects that another thread is
+    making, and can crash.
     """
-    frozen = set()
-    for referrer in gc.get_referrers(*variables) if variables else ():
-        fields = referrer if isinstance(referrer, dict) else _fields(referrer)
-        if "_value" in fields and not fields.get("_trainable", True):
-            frozen.add(id(fields["_value"]))
-        if "_trainable_weights" in fields and not fields.get("_trainable", True):
-            frozen |= {id(v) for v in fields.values() if isinstance(v, tf.Variable)}
+    wrappers, layers = (
+        _kinds("keras", "Variable"),
+        _kinds("tf_keras", "layers", "Layer"),
+    )
+    kinds, frozen = wrappers | layers, set()
+    for found in [o for o in gc.get_objects() if type(o) in kinds] if kinds else ():
+        fields = vars(found)
+        if not fields.get("_trainable", True):
+            own = [fields.get("_value")] if type(found) in wrappers else ()
+            frozen |= {id(v) for v in (*own, *fields.get("_trainable_weights", ()))}
     return frozen
 
 
-def _fields(owner) -> dict:
-    home = type(owner).__module__.split(".")[0]
-    return getattr(owner, "__dict__", {}) if home in ("keras", "tf_keras") else {}
+def _kinds(module, *names) -> set[type]:
+    """A class of a module, if that was imported, and all that are made from it."""
+    kind = functools.reduce(
+        lambda home, name: getattr(home, name, None), names, sys.modules.get(module)
+    )
+    found, more = set(), [kind] if isinstance(kind, type) else []
+    while more:
+        kind = more.pop()
+        found.add(kind)
+        more += [k for k in type.__subclasses__(kind) if k not in found]
+    return found
 
 
 def _average(variables, gradients, chosen):
