@@ -1,4 +1,4 @@
-"""Reconstruction against rate, with the rate in closed form wherever theory has one."""
+"""Reconstruction against rate, with the rate in closed form where TFP knows one."""
 
 from __future__ import annotations
 
