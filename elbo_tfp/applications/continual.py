@@ -91,12 +91,18 @@ def multi_head(logits, task, tasks) -> tf.Tensor:
         ValueError: if a task has fewer than two classes, or one that is not below C,
             there is not one task number for each row of logits, or no task of a number.
     """
+    logits, task = tf.convert_to_tensor(logits), tf.convert_to_tensor(task)
+    if not (logits.dtype.is_floating and task.dtype.is_integer):
+        raise wrong(
+            "floating logits and whole numbers of tasks",
+            f"{logits.dtype.name} and {task.dtype.name}",
+        )
     tasks, num_classes = _checked_tasks(tasks), logits.shape[-1]
     largest = max(map(max, tasks))
     if largest >= num_classes:
         raise wrong(f"classes below {num_classes}, one logit each", largest)
-    task = tf.convert_to_tensor(task)
     _check_rows(logits, task)
+    task = tf.cast(task, tf.int32)
     known, exists = tf.get_static_value(task), (task >= 0) & (task < len(tasks))
     if known is not None and not np.all((known >= 0) & (known < len(tasks))):
         raise wrong(f"tasks 0 to {len(tasks) - 1}", known, "Tasks count from 0.")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from elbo_tfp.bounds.leave_out import logsumexp_of_others
 from elbo_tfp.bounds.monte_carlo import local_log_weights
-from elbo_tfp.ground.checks import whole
+from elbo_tfp.ground.checks import whole, wrong
 
 
 def jackknife(draws, order=1, *, axis=0) -> tf.Tensor:
@@ -37,7 +37,10 @@ def jackknife(draws, order=1, *, axis=0) -> tf.Tensor:
     log_weights = local_log_weights(draws)
     if isinstance(order, bool) or order not in (0, 1, 2):
         raise ValueError(f"expected order 0, 1 or 2; got {order!r}.")
-    axis = whole("axis", axis, -log_weights.shape.rank, "One axis is reduced.")
+    rank = log_weights.shape.rank
+    axis = whole("axis", axis, -rank, "One axis is reduced.")
+    if axis >= rank:
+        raise wrong(f"an axis of {rank}", axis, "The first is 0.")
     size = int(log_weights.shape[axis])
     if size <= order:
         raise ValueError(

@@ -342,3 +342,16 @@ def test_rows_without_a_distance_and_scalars_are_named():
         ap.coreset(np.full([3, 2], np.nan), 2, method="k-centre", seed=0)
     with pytest.raises(ValueError, match=r"event shape \[D\]"):
         ap.restrict(tfp.distributions.Normal(0.0, 1.0))
+
+
+def test_heads_take_numpy_logits_and_whole_numbers():
+    tasks, logits = [(0, 1), (1, 2)], np.zeros([2, 3], np.float32)
+    found = ap.multi_head(logits, np.uint8(1), tasks)
+    np.testing.assert_array_equal(found[0], [-np.inf, 0.0, 0.0])
+    for wrong_logits, task in (
+        (logits, 0.5),
+        (logits, np.nan),
+        (logits.astype(int), 0),
+    ):
+        with says("floating logits and whole numbers of tasks"):
+            ap.multi_head(wrong_logits, task, tasks)

@@ -127,3 +127,8 @@ def test_no_global_latents():
     draws = et.Draws(None, None, None, LOG_WEIGHTS, -LOG_WEIGHTS, num_data=10)
     with pytest.raises(ValueError, match="without a global latent"):
         jackknife(draws)
+
+
+def test_an_axis_that_is_not_there():
+    with says("an axis of 2", "got 9"):
+        jackknife(np.zeros([5, 2]), axis=9)
