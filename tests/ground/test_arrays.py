@@ -35,6 +35,7 @@ class Column:
         return np.array([na_value if v is None else v for v in self.values], dtype)
 
     def __array__(self, dtype=None, copy=None):
+        assert None not in self.values  # which older editions of pandas do not convert
         return np.array(self.values, dtype)
 
 
