@@ -221,6 +221,8 @@ def test_columns_are_named_of_tables_only(shape):
         check_finite(as_data(x))
     with says("in 5 rows, first in row 0, columns [0, 1, 2, 3, 4]."):
         check_finite(as_data(np.full([5, 7], np.nan)))
+    with says("in 1 rows, first in row 2, columns [1]."):
+        check_finite(as_data(np.where(ROWS == 5, np.nan, ROWS)))
 
 
 def test_one_missing_number_is_row_0():
