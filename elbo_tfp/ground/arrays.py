@@ -30,6 +30,7 @@ def as_array(value, name: str) -> tf.Tensor:
         ValueError: if it is no array of numbers, or would lose its meaning as one.
     """
     _refuse_containers(value, name)
+    _refuse_empty(getattr(value, "shape", None), name)
     if isinstance(value, (list, tuple)):
         _refuse_lists(value, name)
     elif hasattr(value, "iloc"):
@@ -48,17 +49,17 @@ def as_array(value, name: str) -> tf.Tensor:
     kind = tensor.dtype
     if not (kind.is_floating or kind.is_integer or kind.is_bool):
         raise wrong(f"{name} to be numbers", kind.name, _TEXT)
-    if tensor.shape.num_elements() == 0:
-        raise _empty(name, tensor.shape)
+    _refuse_empty(tensor.shape, name)
     return tensor
 
 
-def _empty(name, shape):
-    return wrong(
-        f"{name} to hold at least one datum",
-        f"an empty array of shape {shape}",
-        "A bound of nothing is no number.",
-    )
+def _refuse_empty(shape, name):
+    if 0 in tuple(shape or ()):
+        raise wrong(
+            f"{name} to hold at least one datum",
+            f"an empty array of shape {shape}",
+            "A bound of nothing is no number.",
+        )
 
 
 _TEXT = "Code categories and text as whole numbers, and complex numbers as pairs."
@@ -99,9 +100,6 @@ def _refuse_containers(value, name):
 
 def _refuse_lists(value, name):
     """Raises if a list holds arrays: are they the parts of a datum, or its rows?"""
-    for part in value:
-        if isinstance(part, np.ma.MaskedArray):
-            refuse_masked(part, name)
     if any(part is None for part in value):
         raise wrong(f"{name} to be numbers", "a missing value (None)", _missing(name))
     if any(isinstance(part, dict) for part in value):
@@ -125,6 +123,7 @@ def _refuse_lists(value, name):
             "they are its rows.",
         )
     for part in value:
+        _refuse_containers(part, name)
         if isinstance(part, (list, tuple)):
             _refuse_lists(part, name)
 
@@ -138,8 +137,6 @@ def _length(part):
 
 def _numpy(array, name):
     """A NumPy array in a type that TensorFlow knows."""
-    if not array.size:
-        raise _empty(name, array.shape)
     if array.dtype.names:
         raise wrong(
             f"{name} to be {_ONE}",
@@ -174,8 +171,6 @@ def _missing(name):
 
 def _table(table, name):
     """A pandas table or column as a NumPy array; missing numbers become NaN."""
-    if not table.size:
-        raise _empty(name, table.shape)
     wide = table.ndim == 2
     columns = [table.iloc[:, j] for j in range(table.shape[1])] if wide else [table]
     arrays = [_column(column, name) for column in columns]
