@@ -30,6 +30,7 @@ def as_array(value, name: str) -> tf.Tensor:
         ValueError: if it is no array of numbers, or would lose its meaning as one.
     """
     _refuse_containers(value, name)
+    _refuse_empty(getattr(value, "shape", None), name)
     if isinstance(value, (list, tuple)):
         _refuse_lists(value, name)
     elif hasattr(value, "iloc"):
@@ -48,13 +49,17 @@ def as_array(value, name: str) -> tf.Tensor:
     kind = tensor.dtype
     if not (kind.is_floating or kind.is_integer or kind.is_bool):
         raise wrong(f"{name} to be numbers", kind.name, _TEXT)
-    if tensor.shape.num_elements() == 0:
+    _refuse_empty(tensor.shape, name)
+    return tensor
+
+
+def _refuse_empty(shape, name):
+    if 0 in tuple(shape or ()):
         raise wrong(
             f"{name} to hold at least one datum",
-            f"an empty array of shape {tensor.shape}",
+            f"an empty array of shape {shape}",
             "A bound of nothing is no number.",
         )
-    return tensor
 
 
 _TEXT = "Code categories and text as whole numbers, and complex numbers as pairs."
@@ -118,6 +123,7 @@ def _refuse_lists(value, name):
             "they are its rows.",
         )
     for part in value:
+        _refuse_containers(part, name)
         if isinstance(part, (list, tuple)):
             _refuse_lists(part, name)
 

@@ -174,8 +174,9 @@ def _check_header(path, kind: str, header) -> None:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Types that NumPy does not know (bfloat16) travel as bytes."""
-    return array if array.dtype.kind in "biufc" else array.view(np.uint8)
+    """Types that NumPy does not know (bfloat16) travel as integers of their size."""
+    added = array.dtype.isbuiltin == 2  # to NumPy's own, by another library
+    return array.view(f"u{array.dtype.itemsize}") if added else array
 
 
 def _typed(array: np.ndarray, name: str) -> np.ndarray:

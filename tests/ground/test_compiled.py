@@ -262,3 +262,138 @@ def test_settling_runs_a_program_once_and_tells_what_xla_said():
     assert program.settle(X) is None and program._program.settled
     program._program.refused = error = ValueError("what XLA said")
     assert program.settle("arguments that would fail") is error
+
+
+def _weighted(weight, traces):
+    def function(x):
+        traces.append(x)
+        return x * weight
+
+    return function
+
+
+def test_a_known_function_is_traced_once_and_reads_what_is_its_own():
+    traces, weights = [], [tf.Variable([2.0, 3.0, 4.0]), tf.Variable([5.0, 6.0, 7.0])]
+    for weight in (*weights, *weights):
+        known = cache.Known(("weighted",), (weight.handle,))
+        run = compiled(_weighted(weight, traces), X, jit_compile=False, known=known)
+        np.testing.assert_array_equal(run(X), X * weight)
+    assert len(traces) == 1 == cache.count()
+    other = cache.Known(("another",), (weight.handle,))
+    compiled(_weighted(weight, traces), X, jit_compile=False, known=other)
+    compiled(_weighted(weight, traces), X[None], jit_compile=False, known=known)
+    assert len(traces) == 3
+    cache.clear()
+    compiled(_weighted(weight, traces), X, jit_compile=False, known=known)
+    assert len(traces) == 4 and cache.count() == 1
+
+
+def test_a_function_that_reads_more_than_is_said_is_not_known():
+    traces, known = [], cache.Known(("weighted",), ())
+    for factor in (2.0, 3.0):
+        weight = tf.Variable([factor] * 3)
+        run = compiled(_weighted(weight, traces), X, jit_compile=False, known=known)
+        np.testing.assert_array_equal(run(X), X * factor)
+    assert len(traces) == 2
+
+
+def test_a_graph_names_the_variables_it_reads_in_their_order():
+    first, second = tf.Variable(1.0), tf.Variable(2.0)
+    graph = cache.traced(lambda x: (x * second + first, None), X)
+    assert [id(v) for v in graph.variables] == [id(second), id(first)]
+    assert graph.outputs == (tf.TensorSpec([3]), None)
+    part = tf.function(lambda x: graph((x,), graph.captured), autograph=False)(X)
+    np.testing.assert_allclose(part[0], 2 * X + 1)
+    assert part[1] is None
+
+
+def test_a_program_can_read_other_tensors():
+    mine, other = tf.Variable(2.0), tf.Variable(3.0)
+    run = compiled(lambda x: x * mine, X, jit_compile=False)
+    np.testing.assert_array_equal(run.reading(lambda _: other.handle)(X), X * 3.0)
+    np.testing.assert_array_equal(run(X), X * 2.0)
+    assert cache.count() == 1
+
+
+def test_a_copy_of_a_distributed_variable_tells_whose():
+    whole = tf.Variable(1.0)
+    handle = types.SimpleNamespace(_distributed_container=lambda: whole)
+    assert cache.undivided(types.SimpleNamespace(handle=handle)) is whole
+    assert cache.undivided(whole) is whole
+
+
+def _spelled(x):
+    return tf.strings.length(tf.as_string(x, precision=1))
+
+
+def test_what_xla_refuses_becomes_a_plain_graph():
+    run = compiled(_spelled, X)
+    assert run.jit_compile
+    for _ in range(2):
+        np.testing.assert_array_equal(run(X), [3, 3, 3])
+    assert not run.jit_compile
+    error = compiled(_spelled, X).settle(X)
+    assert isinstance(error, tf.errors.OpError)
+    assert not compiled(_spelled, X).jit_compile and cache.count() == 1
+
+
+def test_an_error_of_a_plain_graph_is_no_refusal():
+    def function(x):
+        with tf.control_dependencies([tf.debugging.assert_positive(x, "plus!")]):
+            return x + 0.0
+
+    run = compiled(function, X, jit_compile=False)
+    for _ in range(2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="plus!"):
+            run(-X)
+        assert run.settle(X) is None
+
+
+def test_a_program_that_ran_is_not_given_up_for_an_error():
+    run = compiled(tf.square, X)
+    run(X)
+
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "memory is full")
+
+    run._program.run = full
+    with pytest.raises(tf.errors.OpError, match="memory is full"):
+        run(X)
+    assert run.jit_compile and run.settle(X) is None
+
+
+def test_compiling_is_the_default_and_another_program():
+    assert compiled(tf.square, X).jit_compile
+    assert not compiled(tf.square, X, jit_compile=False).jit_compile
+    assert cache.count() == 2
+
+
+def test_a_condition_on_a_tensor_is_not_rewritten():
+    with pytest.raises(TypeError, match="symbolic"):
+        compiled(lambda x: x if x[0] > 0 else -x, X)
+
+
+def test_a_variable_made_while_tracing_has_its_value_at_once():
+    made = []
+
+    def function(x):
+        if not made:
+            made.append(tf.Variable([2.0, 3.0, 4.0]))
+        return x * made[0]
+
+    run = compiled(function, X, jit_compile=False)
+    np.testing.assert_array_equal(made[0], [2.0, 3.0, 4.0])
+    made[0].assign([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(run(X), X * [1.0, 2.0, 3.0])
+
+
+def test_specs_stay_and_tensors_have_theirs():
+    spec = tf.TensorSpec([None, 2], tf.int64, "own")
+    assert cache.spec_of(spec) is spec
+    assert cache.spec_of(np.float64([1, 2])) == tf.TensorSpec([2], tf.float64)
+
+
+def test_arguments_of_unknown_length_are_taken():
+    run = compiled(tf.square, tf.TensorSpec([None]), jit_compile=False)
+    for size in (1, 3):
+        np.testing.assert_array_equal(run(tf.ones(size) * 2.0), np.full(size, 4.0))

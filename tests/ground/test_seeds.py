@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from elbo_tfp.ground import seeds
-from tests.statistics import says
+from tests.statistics import assert_mean, says
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,33 @@ def test_split_and_folded_seeds_differ_and_repeat():
     assert len(seeds.split_seed(0)) == 2
     step = tf.constant(1, tf.int64)
     np.testing.assert_array_equal(seeds.fold_in((0, 0), step), seeds.fold_in(0, 1))
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(tf.float32, 24), (tf.float64, 53)])
+def test_uniform_numbers_are_the_odd_multiples_between_0_and_1(dtype, digits):
+    u = seeds.uniform([2000, 2], 0, dtype)
+    assert u.dtype == dtype and u.shape == (2000, 2)
+    odd = u.numpy().astype(np.float64) * 2.0**digits
+    assert np.all(odd % 2 == 1) and odd.min() > 0 and odd.max() < 2.0**digits
+    assert np.unique(odd).size > 3990
+    assert_mean(np.ravel(u), 0.5, fault=0.05)
+    assert_mean(np.ravel(u) > 0.75, 0.25, fault=0.06)
+    assert_mean(np.ravel(odd) // 2 % 2, 0.5, fault=0.07)  # the last digit too
+    assert np.ravel(u).min() < 1e-2 and np.ravel(u).max() > 1 - 1e-2
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(tf.float32, 1e-5), (tf.float64, 1e-12)])
+def test_normal_numbers_are_the_quantiles_of_uniform_ones(dtype, rtol):
+    u, z = (f([3000], 0, dtype) for f in (seeds.uniform, seeds.standard_normal))
+    expected = scipy.stats.norm.ppf(np.float64(u))
+    assert z.dtype == dtype and z.shape == (3000,)
+    np.testing.assert_allclose(z, expected, rtol=rtol, atol=1e-6 * rtol)
+
+
+def test_numbers_are_float32_unless_asked_and_the_same_in_a_graph():
+    for make in (seeds.uniform, seeds.standard_normal):
+        eager = make([5], 3)
+        assert eager.dtype == tf.float32
+        graph = tf.function(lambda s, make=make: make([5], s))(tf.constant([0, 3]))
+        np.testing.assert_array_equal(graph, eager)
+        assert not np.array_equal(make([5], 4), eager)

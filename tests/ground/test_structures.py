@@ -212,3 +212,59 @@ def test_what_is_hidden_is_filled_only_where_there_is_a_mask():
     np.testing.assert_array_equal(filled(data)["x"], [1.0, 0.0])
     for whole in (x, {"x": x, "lengths": tf.constant([1, 2])}):
         assert filled(whole) is whole
+
+
+@pytest.mark.parametrize("shape", [[5, 2, 3], [5]])
+def test_columns_are_named_of_tables_only(shape):
+    x = np.full(shape, np.nan)
+    with pytest.raises(ValueError, match="first in row 0[.]"):
+        check_finite(as_data(x))
+    with says("in 5 rows, first in row 0, columns [0, 1, 2, 3, 4]."):
+        check_finite(as_data(np.full([5, 7], np.nan)))
+    with says("in 1 rows, first in row 2, columns [1]."):
+        check_finite(as_data(np.where(ROWS == 5, np.nan, ROWS)))
+
+
+def test_one_missing_number_is_row_0():
+    with says("data without NaN or infinite values; got 1 of 1", "1 rows", "row 0."):
+        check_finite(tf.constant(np.nan))
+    with says("expected data without NaN; got 1 of 2 values, in 1 rows"):
+        check_finite(tf.constant([np.inf, np.nan]), infinite=True)
+
+
+def test_infinite_values_may_be_allowed_in_all_parts():
+    data = {"x": as_data([np.inf]), "given": (as_data([-np.inf]),)}
+    check_finite(data, infinite=True)
+    for part in (data["given"], {"given": data["given"][0]}):
+        with says("1 of 1 values"):
+            check_finite(part)
+
+
+def test_whole_numbers_and_tensors_in_a_graph_have_nothing_missing():
+    check_finite(as_data([1, 2]))
+    check_finite(as_data([True, False]))
+    tf.function(lambda x: check_finite((x, {"x": x})))(tf.constant([np.nan]))
+    with says("data['x']"):
+        check_finite({"x": as_data(HOLE)})
+
+
+def test_a_mask_of_parts_tells_their_shapes():
+    x = as_data((ROWS, ROWS[:, 0]))
+    with says("['mask'] of the shape of x, (TensorShape([3, 2]), TensorShape([3]))"):
+        check_mask({"x": x, "mask": tf.constant(SEEN)})
+
+
+def test_shapes_that_are_not_known_yet_pass():
+    def share(local, shared):
+        return per_datum(local, shared, 2)
+
+    for signature in ([tf.TensorSpec(None)] * 2, [tf.TensorSpec([None, None])] * 2):
+        signature[1] = tf.TensorSpec(None)
+        traced = tf.function(share, input_signature=signature)
+        found = traced(tf.ones([2, 3]), SHARED)
+        np.testing.assert_array_equal(found, [[1.5] * 3, [2.0] * 3])
+    sizes = []
+    tf.function(lambda x, y: sizes.append(batch_size((x, y)))).get_concrete_function(
+        tf.TensorSpec(None), tf.TensorSpec([4, 2])
+    )
+    assert sizes == [4]

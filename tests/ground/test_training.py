@@ -46,7 +46,8 @@ def test_the_block_ends_with_an_error_too():
 def test_who_cannot_be_told_is_not():
     with training(True):
         np.testing.assert_array_equal(call(asks_nothing, X), 2 * X)
-        np.testing.assert_array_equal(call(abs, -X), X)  # no signature to read
+        np.testing.assert_array_equal(call(abs, -X), X)
+        assert call(str, X) == str(X)  # no signature to read
 
 
 def test_a_layer_is_told_though_its_call_does_not_show_it():

@@ -21,3 +21,9 @@ def test_unwrap():
     # around our own distributions TFP returns an _Independent
     own = et.distributions.BetaBinomial(4, tf.zeros([3]), 0.1)
     assert unwrap(tfd.Independent(own, 1)).ndims == 1
+
+
+def test_dimensions_are_counted_beside_those_of_the_base():
+    base = tfd.MultivariateNormalDiag(tf.zeros([2, 3, 4]))
+    found = unwrap(tfd.Independent(base, 1))
+    assert type(found.base) is type(base) and found[1:] == (1, ())

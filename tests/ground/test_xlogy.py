@@ -88,3 +88,31 @@ def test_values_and_other_gradients_are_tensorflows(jit_compile):
         value, in_x, _ = both(_math.xlogy, tf.zeros([1]), tf.zeros([1]))
     assert float(value[0]) == 0 == float(in_x[0])
     assert tf.math.xlogy is not _math.xlogy or before[0] is tf.math.xlogy
+
+
+def test_tfps_own_functions_are_back_after_the_last_block():
+    from elbo_tfp.ground.xlogy import _math, _theirs
+
+    def now():
+        return _math.xlogy, _math.xlog1py
+
+    assert now() == _theirs
+    with pytest.raises(KeyError), exact_xlogy():
+        ours = now()
+        with exact_xlogy():
+            assert now() == ours
+        assert now() == ours and not set(ours) & set(_theirs)
+        raise KeyError
+    assert now() == _theirs
+
+
+def test_numbers_and_infinite_slopes_are_as_they_were():
+    from elbo_tfp.ground.xlogy import _math
+
+    x = tf.constant([1.0, 2.0])
+    with exact_xlogy(), tf.GradientTape() as tape:
+        np.testing.assert_allclose(_math.xlogy(2.0, x), 2 * np.log([1.0, 2.0]))
+        np.testing.assert_allclose(_math.xlog1py(2.0, x), 2 * np.log([2.0, 3.0]))
+        tape.watch(x)
+        value = _math.xlogy(x, tf.zeros([2]))
+    assert np.all(np.isneginf(tape.gradient(value, x)))
