@@ -23,21 +23,24 @@ def regress(prior, features, y, *, noise=1.0) -> tfd.MultivariateNormalTriL:
         ValueError: if the shapes do not fit, or the task is empty.
     """
     noise = real("noise", noise)
-    features, y = (tf.convert_to_tensor(v, prior.dtype) for v in (features, y))
+    features, y = (_wide(tf.convert_to_tensor(v, prior.dtype)) for v in (features, y))
     size = prior.event_shape[-1] if prior.event_shape.rank else None
     if y.shape.rank != 1 or features.shape != [len(y), size] or not len(y):
         raise wrong(
             f"features [N, {size}] and y [N] of at least one row",
             f"shapes {features.shape} and {y.shape}",
         )
-    before = tf.linalg.inv(_covariance(prior))
+    before, mean = tf.linalg.inv(_covariance(prior)), _wide(prior.mean())
     # precision = prior's + X'X / noise^2
     precision = before + tf.matmul(features, features, transpose_a=True) / noise**2
-    pull = tf.linalg.matvec(before, prior.mean())
-    pull += tf.linalg.matvec(features, y, transpose_a=True) / noise**2
-    mean = tf.linalg.solve(precision, pull[:, tf.newaxis])[:, 0]
+    # the mean moves by what the old one leaves unexplained
+    left = y - tf.linalg.matvec(features, mean)
+    pull = tf.linalg.matvec(features, left, transpose_a=True) / noise**2
+    covariance = tf.linalg.inv(precision)
+    mean += tf.linalg.matvec(covariance, pull)
     return tfd.MultivariateNormalTriL(
-        mean, tf.linalg.cholesky(tf.linalg.inv(precision))
+        tf.cast(mean, prior.dtype),
+        tf.cast(tf.linalg.cholesky(covariance), prior.dtype),
     )
 
 
@@ -60,12 +63,20 @@ def restrict(posterior) -> tfd.MultivariateNormalTriL:
         )
     # Var_q(w_d) = 1 / precision_dd
     precision = tf.linalg.inv(_covariance(posterior))
-    scale = 1 / tf.sqrt(tf.linalg.diag_part(precision))
+    scale = tf.cast(1 / tf.sqrt(tf.linalg.diag_part(precision)), posterior.dtype)
     return tfd.MultivariateNormalTriL(posterior.mean(), tf.linalg.diag(scale))
 
 
 def _covariance(gaussian):
+    """In float64: precisions of features far from zero have many digits to lose."""
+    if isinstance(gaussian, tfd.MultivariateNormalLinearOperator):
+        root = _wide(gaussian.scale.to_dense())
+        return tf.matmul(root, root, transpose_b=True)
     try:
-        return gaussian.covariance()
+        return _wide(gaussian.covariance())
     except NotImplementedError:
-        return tf.linalg.diag(gaussian.variance())
+        return tf.linalg.diag(_wide(gaussian.variance()))
+
+
+def _wide(tensor):
+    return tf.cast(tensor, tf.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -187,27 +188,44 @@ class Marginal(LatentVariableModel, abc.ABC):
         prior = prior_given(self.integrated_from, shared)
         return self._latents.keep(prior.sample([] if tied else 2, seed=(0, 0))), *shared
 
-    def _same(self, one, other, what):
+    def _same(self, one, other, what, centre=0.0):
         """Raises ValueError, saying `what` is wrong, where two tensors differ.
 
-        Rounding alone is allowed: an offset of the data hides nothing larger.
+        Rounding alone is allowed: an offset of the data, or of the latents around
+        their `centre`, hides nothing larger.
         """
         limit = 2e-5 if one.dtype == tf.float32 else 1e-11
         if 0 in one.shape:
             return
-        scale = 1 + float(tf.reduce_max(tf.abs(other)))
-        gap = float(tf.reduce_max(tf.abs(one - other)))
-        if not gap <= limit * scale:
+        # -inf - -inf is NaN, but two impossible data are the same
+        gap = tf.where(one == other, tf.zeros_like(one), tf.abs(one - other))
+        gap = float(tf.reduce_max(gap))
+        finite = tf.boolean_mask(other, tf.math.is_finite(other))
+        scale = 1 + float(tf.reduce_max(tf.abs(finite))) if len(finite) else 1
+        eps = np.finfo(one.dtype.as_numpy_dtype).eps
+        rounding = 4 * eps * float(tf.reduce_max(tf.abs(centre)))
+        if not gap <= limit * scale + rounding:
             found = f"a model in which {what} (by {gap:.3g})"
             raise wrong(self._expected, found, self._remedy)
 
 
 STEP = 1024.0
-"""How far from zero the slope of an affine mean is read, a power of two.
+"""How far from the centre the slope of an affine mean is read, a power of two.
 
 Next to a large offset the difference of two means is mostly rounding: a long step
 leaves less of it, and dividing by a power of two adds none.
 """
+
+
+def centre_of(mean):
+    """Where affine means are read, `[k]`: a whole number near a prior's `[..., k]`.
+
+    Read at zero, an offset there and a slope times a distant mean would cancel, and
+    leave their rounding. From a whole number steps of `STEP` are exact.
+    """
+    middle = tf.reduce_mean(tf.reshape(mean, [-1, mean.shape[-1]]), 0)
+    middle = tf.where(tf.math.is_finite(middle), middle, tf.zeros_like(middle))
+    return tf.round(tf.stop_gradient(middle))
 
 
 def _tensors(structure):

@@ -9,9 +9,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
-from elbo_tfp.marginals.base import STEP, Marginal
+from elbo_tfp.marginals.base import STEP, Marginal, centre_of
 from elbo_tfp.marginals.chains import Chained
-from elbo_tfp.marginals.gaussians import PartlySeen
+from elbo_tfp.marginals.gaussians import PartlySeen, moments
 from elbo_tfp.marginals.latents import moved
 from elbo_tfp.marginals.pinned import takes_pins
 from elbo_tfp.marginals.states import Moments, StatesGiven, full, series_moments
@@ -27,8 +27,9 @@ def kalman(model, name=None) -> Marginal:
 
     All matrices may change with time and depend on the other latents: regimes that
     switch, parameters with a prior. They are found by evaluating the model along paths
-    that stay at zero or at a unit vector; filter and smoother are those of
-    `tfd.LinearGaussianStateSpaceModel`, whose time grows linearly with T. Steps, or
+    that stay where the first state is expected, or some way from it; filter and
+    smoother are those of `tfd.LinearGaussianStateSpaceModel`, whose time grows linearly
+    with T. Steps, or
     coordinates of steps, that `tfd.Masked` hides are left out exactly; what stands in
     the data there does not matter.
 
@@ -70,7 +71,8 @@ class Kalman(Chained):
         self._check(self._examples())
 
     def _given(self, rest):
-        space, (_, _, _, seen, event) = self.space(rest)
+        space, (_, _, _, seen, event), _, offset = self.space(rest)
+        space = tfd.TransformedDistribution(space, tfb.Shift(offset))
         if event.rank == 1:
             steps = self.steps
             reshape = tfb.Reshape([steps], [steps, 1])
@@ -96,28 +98,35 @@ class Kalman(Chained):
         )
 
     def matrices(self, rest):
-        """`Moments` at the path that stays at zero, and F and H, time leading."""
+        """`Moments` along the path that stays at the centre, F, H, and the centre."""
         eye = tf.eye(self._size, dtype=self.dtype)
-        points = STEP * tf.concat([tf.zeros_like(eye[:1]), eye], 0)
+        zero = tf.zeros([1, *self.event], self.dtype)
+        centre = centre_of(moments(self.along(rest, zero)[0], self.name)[0])
+        points = centre + STEP * tf.concat([tf.zeros_like(eye[:1]), eye], 0)
         points = tf.reshape(points, [self._size + 1, *self.event[1:]])
         found = self.moments(rest, self.constant(points))
-        # a column: the mean along a unit vector minus the mean at zero
+        # a column: the mean a step along an axis minus the mean at the centre
         columns = [
             tf.einsum("tm...d->t...dm", mean[:, 1:] - mean[:, :1]) / STEP
             for mean in (found.moves[0], found.data[0])
         ]
-        at_zero = found._replace(
+        at_centre = found._replace(
             start=tuple(t[0] for t in found.start),
             moves=tuple(t[:, 0] for t in found.moves),
             data=tuple(t[:, 0] for t in found.data),
             seen=None if found.seen is None else found.seen[0],
         )
-        return at_zero, *columns
+        return at_centre, *columns, centre
 
     def space(self, rest):
-        """The `tfd.LinearGaussianStateSpaceModel`, and `Moments`, batch `[S, B]`."""
-        at_zero, f, h = self.matrices(rest)
-        (mean, cov), (b, q), (c, r), *_ = at_zero
+        """A `tfd.LinearGaussianStateSpaceModel`, batch `[S, B]`, and `Moments`.
+
+        Its states are the model's less the centre, its data those less the offset,
+        `[S, B, T, D]`, both of which follow.
+        """
+        at_centre, f, h, centre = self.matrices(rest)
+        (mean, cov), (b, q), (c, r), *_ = at_centre
+        mean, b = mean - centre, b - centre
         # TFP steps once beyond the end, where nobody looks
         last = tf.eye(self._size, dtype=cov.dtype) + tf.zeros_like(cov)[tf.newaxis]
         f, q = (tf.concat([t, last], 0) for t in (f, q))
@@ -130,24 +139,26 @@ class Kalman(Chained):
             transition_matrix=lambda t: operator(tf.gather(f, t)),
             transition_noise=lambda t: normal(tf.gather(b, t), tf.gather(q, t)),
             observation_matrix=lambda t: operator(tf.gather(h, t)),
-            observation_noise=lambda t: normal(tf.gather(c, t), tf.gather(r, t)),
+            observation_noise=lambda t: normal(tf.zeros_like(c[0]), tf.gather(r, t)),
             initial_state_prior=normal(mean, root),
         )
-        return space, at_zero
+        return space, at_centre, centre, moved(c, 0, -2)
 
     def _check(self, rest):
         """Raises ValueError where this is no linear-Gaussian state space model."""
-        rows = np.random.default_rng(0).standard_normal([3, *self.event])
-        paths = tf.constant(rows, self.dtype)
+        rows = np.random.default_rng(0).standard_normal([3, self.steps, self._size])
+        at_centre, f, h, centre = self.matrices(rest)
+        paths = centre + tf.constant(rows, self.dtype)
+        z = tf.einsum("mtk->tmk", paths - centre)
+        paths = tf.reshape(paths, [3, *self.event])
         found = self.moments(rest, paths)
-        at_zero, f, h = self.matrices(rest)
-        z = tf.einsum("mtk->tmk", tf.reshape(paths, [3, self.steps, -1]))
         for what, weights in (("moves", f), ("data", h)):
-            (mean, cov), (offset, same) = getattr(found, what), getattr(at_zero, what)
+            (mean, cov), (offset, same) = getattr(found, what), getattr(at_centre, what)
             line = tf.einsum("t...dk,tmk->tm...d", weights, z[: weights.shape[0]])
             line += offset[:, tf.newaxis]
             name = f"of the {what}", repr(self.name)
-            self._same(mean, line, "the mean {} is not affine in {}".format(*name))
+            bent = "the mean {} is not affine in {}".format(*name)
+            self._same(mean, line, bent, centre)
             same = same[:, tf.newaxis]
             self._same(cov, same, "the covariance {} depends on {}".format(*name))
         for what in ("start", "moves", "data"):

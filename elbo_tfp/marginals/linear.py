@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.checks import wrong
-from elbo_tfp.marginals.base import STEP, Marginal
+from elbo_tfp.marginals.base import STEP, Marginal, centre_of
 from elbo_tfp.marginals.gaussians import PartlySeen, hidden_apart, moments, unmasked
 from elbo_tfp.marginals.latents import named_parts, prior_given
 from elbo_tfp.marginals.pinned import takes_pins
@@ -22,9 +22,9 @@ def linear_gaussian(model, name=None) -> Marginal:
     """Integrates z_2 ~ N(m, P) out of x ~ N(W z_2 + b, R): x ~ N(W m + b, W P W' + R).
 
     All of m, P, W, b and R may depend on the other latents. W and b are found by
-    evaluating the likelihood's mean at zero and at the unit vectors, so that nothing
-    but the model itself is needed. Coordinates of x that `tfd.Masked` hides are left
-    out exactly.
+    evaluating the likelihood's mean near m and some way from it along each axis, so
+    that nothing but the model itself is needed. Coordinates of x that `tfd.Masked`
+    hides are left out exactly.
 
     Args:
         model: a `LatentVariableModel`, or a joint distribution with its data pinned; a
@@ -105,19 +105,27 @@ class LinearGaussian(Marginal):
         mean = tf.ensure_shape(mean, [count, *static, mean.shape[-1]])
         return parts[self.name], mean, covariance, seen, x.event_shape
 
+    def _points(self, rest):
+        """Near the prior's mean, `[k]`, and from there a step along each axis."""
+        zero = {self.name: tf.zeros([1, *self._event], self.dtype)}
+        mean, _ = moments(self._among(rest, zero)[0][self.name], self.name)
+        centre = centre_of(mean)
+        steps = tf.pad(tf.eye(self._size, dtype=self.dtype), [[1, 0], [0, 0]])
+        return centre, centre + STEP * steps
+
     def _solved(self, rest):
-        points = STEP * tf.pad(tf.eye(self._size, dtype=self.dtype), [[1, 0], [0, 0]])
+        centre, points = self._points(rest)
         prior, at, noise, seen, event = self._affine(rest, points)
         mean, prior_cov = moments(prior, self.name)
         if prior.batch_shape.rank:  # the same at all points
             mean, prior_cov = mean[0], prior_cov[0]
         noise = noise[0] if noise.shape.rank > 2 else noise
         offset = at[0]
-        # W's columns: mean along the unit vectors minus mean at zero
+        # W's columns: the mean a step along each axis minus the mean at the centre
         weights = tf.einsum("m...d->...dm", at[1:] - offset) / STEP
         cross = tf.matmul(weights, prior_cov)
         return _Solved(
-            loc=offset + tf.linalg.matvec(weights, mean),
+            loc=offset + tf.linalg.matvec(weights, mean - centre),
             total=tf.matmul(cross, weights, transpose_b=True) + noise,
             cross=cross,
             mean=mean,
@@ -128,18 +136,18 @@ class LinearGaussian(Marginal):
 
     def _check(self, rest):
         """Raises ValueError where the model is not linear and Gaussian in z_2."""
-        zero = tf.zeros([1, self._size], self.dtype)
-        rows = np.random.default_rng(0).standard_normal([3, self._size])
-        points = tf.concat([zero, tf.constant(rows, zero.dtype)], 0)
-        prior, mean, covariance, _, event = self._affine(rest, points)
-        moments(prior, self.name)
+        centre, steps = self._points(rest)
+        rows = np.random.default_rng(0).standard_normal([4, self._size])
+        points = centre + tf.constant(rows * [[0], [1], [1], [1]], self.dtype)
+        _, mean, covariance, _, event = self._affine(rest, points)
         if event.rank > 1:
             raise wrong("scalar or vector data", f"event shape {event}")
-        units = STEP * tf.concat([zero, tf.eye(self._size, dtype=zero.dtype)], 0)
-        at = self._affine(rest, units)[1]
-        line = at[0] + tf.einsum("mk,k...d->m...d", points / STEP, at[1:] - at[0])
+        at = self._affine(rest, steps)[1]
+        away = (points - centre) / STEP
+        line = at[0] + tf.einsum("mk,k...d->m...d", away, at[1:] - at[0])
         ends = repr(self.name)
-        self._same(mean, line, f"the likelihood's mean is not affine in {ends}")
+        what = f"the likelihood's mean is not affine in {ends}"
+        self._same(mean, line, what, centre)
         if covariance.shape.rank > 2:
             first = tf.broadcast_to(covariance[:1], tf.shape(covariance))
             what = f"the likelihood's covariance depends on {ends}"

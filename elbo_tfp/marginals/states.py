@@ -27,11 +27,11 @@ class StatesGiven:
 
     def __init__(self, marginal, rest, x):
         self._marginal, self._rest, self._x = marginal, rest, x
-        self._space, found = marginal.space(rest)
+        self._space, found, self._centre, offset = marginal.space(rest)
         series = x if found.event.rank == 2 else x[..., tf.newaxis]
         if found.seen is not None:
             series = tf.where(found.seen, series, tf.zeros_like(series))
-        self._series = series
+        self._series = series - offset
         self.batch_shape, self.event_shape = self._space.batch_shape, marginal.event
 
     def sample(self, sample_shape=(), *, seed):
@@ -53,11 +53,11 @@ class StatesGiven:
         steps = offsets[:-1], gains, roots[:-1], noise[:-1]
         earlier = tf.scan(before, steps, last, reverse=True)
         path = tf.concat([earlier, last[tf.newaxis]], 0)
-        return self._as_states(moved(path, 0, -2))
+        return self._as_states(moved(path, 0, -2) + self._centre)
 
     def _backwards(self):
         """z_t = offset_t + J_t z_t+1 + root_t noise, given the rest and x_1 ... x_t."""
-        found, f, _ = self._marginal.matrices(self._rest)
+        found, f, _, _ = self._marginal.matrices(self._rest)
         _, mean, cov, ahead, spread, _, _ = self._space.forward_filter(self._series)
         mean, ahead = moved(mean, -2, 0), moved(ahead, -2, 0)[:-1]
         cov, spread = moved(cov, -3, 0), moved(spread, -3, 0)[:-1]
@@ -78,7 +78,8 @@ class StatesGiven:
 
     def mean(self):
         """E[z_t | rest, x], `[S, B, T]` + state."""
-        return self._as_states(self._space.posterior_marginals(self._series)[0])
+        mean = self._space.posterior_marginals(self._series)[0]
+        return self._as_states(mean + self._centre)
 
     def covariance(self):
         """Cov[z_t | rest, x] of each step by itself, `[S, B, T, k, k]`."""

@@ -318,6 +318,24 @@ def test_restriction_in_sequence_errs_in_the_mean_only():
     assert float(found) == pytest.approx(extra, abs=1e-9)
 
 
+def test_regression_in_float32_far_from_zero():
+    rng = np.random.default_rng(0)
+    x = np.stack([np.ones(100), rng.normal(1e4, 1, 100)], 1).astype(np.float32)
+    y = (x @ [1.0, 2.0] + 0.01 * rng.normal(size=100)).astype(np.float32)
+    precision = np.eye(2) / 100 + x.T.astype(float) @ x / 0.01**2
+    exact = np.linalg.solve(precision, x.T.astype(float) @ y / 0.01**2)
+    sd = np.diag(np.linalg.inv(precision)) ** 0.5
+    q = tfd.MultivariateNormalDiag(tf.zeros(2), 10 * tf.ones(2))
+    whole = ap.regress(q, x, y, noise=0.01)
+    np.testing.assert_allclose(whole.stddev(), sd, rtol=1e-5)
+    assert np.all(np.abs(whole.mean() - exact) < 1e-3 * sd)
+    assert whole.dtype == tf.float32
+    # an earlier posterior as prior keeps its digits too
+    for part in (slice(50), slice(50, 100)):
+        q = ap.regress(q, x[part], y[part], noise=0.01)
+    np.testing.assert_allclose(q.stddev(), sd, rtol=0.02)
+
+
 def test_regression_errors():
     prior = gaussian([0.0, 0.0], np.eye(2))
     for features, y in [

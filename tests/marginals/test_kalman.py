@@ -528,3 +528,33 @@ def test_hidden_parts_of_a_vector_series_and_their_gradients(what):
     value, gradient = slope()
     assert abs(value - exact(1.0)) < 1e-8
     assert abs(gradient - (exact(1 + 1e-5) - exact(1 - 1e-5)) / 2e-5) < 1e-6
+
+
+@pytest.mark.parametrize("drift", [1.0, 0.7])
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e6])
+def test_in_float32_a_level_costs_no_digits(level, drift):
+    # around a distant level, written so that the level cancels
+    now, first, noise, spread = np.float32([level, 2, 0.5, 0.3])
+    model = et.LatentVariableModel(
+        tfd.MarkovChain(
+            tfd.Normal(now, first),
+            lambda _, z: tfd.Normal(now + np.float32(drift) * (z - now), spread),
+            30,
+        ),
+        lambda z: tfd.Independent(tfd.Normal(z, noise), 1),
+    )
+    x = np.random.default_rng(0).normal(0, 2, [30, 1]).astype(np.float32) + now
+    # the same in float64, without the level
+    log_p, mean, _ = exact_answers(
+        x.astype(float) - level, np.zeros(1), np.array([[4.0]]),
+        [np.array([[drift]])] * 29, [np.zeros(1)] * 29, [np.array([[0.09]])] * 29,
+        [np.eye(1)] * 30, [np.zeros(1)] * 30, [np.array([[0.25]])] * 30,
+    )  # fmt: skip
+    small = marginals.kalman(model)
+    x = x[np.newaxis, :, 0]
+    np.testing.assert_allclose(small.log_evidence(x)[0], log_p, rtol=1e-5)
+    found, ulp = small.posterior(x), np.spacing(now)
+    np.testing.assert_allclose(found.mean()[0] - now, mean, atol=ulp + 1e-5)
+    drawn = found.sample(20_000, seed=0)[:, 0] - now
+    error = 4 * found.stddev()[0] / 20_000**0.5
+    assert np.all(np.abs(np.mean(drawn, 0) - mean) < error + ulp)

@@ -333,3 +333,27 @@ def test_an_offset_or_a_steep_line_hides_no_bend(dtype, offset, slope):
     # d log p / dx is 50 without a slope
     error = 200 * np.finfo(dtype.as_numpy_dtype).eps * (1 + offset)
     np.testing.assert_allclose(found, [exact], atol=error)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e6])
+def test_in_float32_a_distant_latent_costs_no_digits(level):
+    level, slope = np.float32([level, 0.3])
+    model = et.LatentVariableModel(
+        tfd.Normal(level, np.float32(1)),
+        lambda z: tfd.Normal(slope * z - slope * level, np.float32(1)),
+    )
+    small, x = marginals.linear_gaussian(model), np.float32([0, 1, -2])
+    exact = stats.norm(0, 1.09**0.5).logpdf(x)
+    np.testing.assert_allclose(small.log_evidence(x), exact, rtol=1e-4)
+    mean = small.posterior(x).mean() - level
+    np.testing.assert_allclose(mean, 0.3 / 1.09 * x, atol=np.spacing(level) + 1e-4)
+
+
+def test_a_bend_beside_a_distant_latent_is_seen():
+    level = np.float32(1e4)
+    model = et.LatentVariableModel(
+        tfd.Normal(level, np.float32(1)),
+        lambda z: tfd.Normal(tf.sin(2 * (z - level)), np.float32(1)),
+    )
+    with says("the likelihood's mean is not affine in 'z'"):
+        marginals.linear_gaussian(model)
