@@ -31,7 +31,7 @@ def cubo(draws, order=2, *, axis=0) -> tf.Tensor:
 
     Source: Dieng, Tran, Ranganath, Paisley and Blei (2017), equation 5.
     """
-    log_weights = local_log_weights(draws)
+    log_weights = local_log_weights(draws, axis)
     order = finite_number(order, "order")
     if order < 1:
         remedy = (

@@ -6,7 +6,7 @@ import numbers
 
 import tensorflow as tf
 
-from elbo_tfp.ground.checks import number, wrong
+from elbo_tfp.ground.checks import number, whole, wrong
 from elbo_tfp.types import Draws
 
 
@@ -31,7 +31,7 @@ def elbo(draws, *, kl_weight=1.0, free_bits=0.0, axis=0) -> tf.Tensor:
     Source: Jordan et al. (1999); beta: Higgins et al. (2017); free bits: Kingma et al.
     (2016), equation 15, with one group that holds all latents.
     """
-    log_weights = _log_weights(draws)
+    log_weights = _log_weights(draws, axis)
     if not (_is(kl_weight, 1.0) and _is(free_bits, 0.0)):
         return _weighted(draws, kl_weight, free_bits, axis)
     # L = E_q[log p(x, z) - log q(z)]
@@ -55,7 +55,7 @@ def iwae(draws, *, axis=0) -> tf.Tensor:
 
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
-    log_weights = local_log_weights(draws)
+    log_weights = local_log_weights(draws, axis)
     log_sum = tf.reduce_logsumexp(log_weights, axis)
     num = tf.cast(tf.size(log_weights) // tf.size(log_sum), log_weights.dtype)
     # L_K = E[log (1 / K) sum_k w_k], by log-sum-exp
@@ -75,7 +75,7 @@ def standard_error(draws, *, axis=0) -> tf.Tensor:
     Raises:
         ValueError: if there is one sample only: its error is unknown.
     """
-    log_weights = _log_weights(draws)
+    log_weights = _log_weights(draws, axis)
     deviation = tf.math.reduce_std(log_weights, axis)
     num = tf.size(log_weights) // tf.size(deviation)
     size = tf.get_static_value(num)
@@ -86,13 +86,13 @@ def standard_error(draws, *, axis=0) -> tf.Tensor:
     return deviation / tf.sqrt(tf.cast(num - 1, deviation.dtype))
 
 
-def local_log_weights(draws) -> tf.Tensor:
+def local_log_weights(draws, axis=0) -> tf.Tensor:
     """The log-weights of draws that share no latent between data, `[K, B]`, nats.
 
     Raises:
-        ValueError: if the draws carry a global latent.
+        ValueError: if the draws carry a global latent, or have no such axis.
     """
-    log_weights = _log_weights(draws)
+    log_weights = _log_weights(draws, axis)
     if isinstance(draws, Draws) and draws.num_data is not None:
         raise wrong(
             "draws without a global latent",
@@ -125,10 +125,9 @@ def _weighted(draws, kl_weight, free_bits, axis):
     return reconstruction - number(kl_weight, rate.dtype) * rate
 
 
-def _log_weights(draws):
-    if isinstance(draws, Draws):
-        return draws.log_weights
-    log_weights = tf.convert_to_tensor(draws)
+def _log_weights(draws, axis):
+    log_weights = draws.log_weights if isinstance(draws, Draws) else draws
+    log_weights = tf.convert_to_tensor(log_weights)
     if not log_weights.dtype.is_floating or 0 in (
         log_weights.shape.rank,
         log_weights.shape.num_elements(),
@@ -137,6 +136,11 @@ def _log_weights(draws):
             "Draws or floating log-weights with a sample axis, not empty",
             f"dtype {log_weights.dtype.name} and shape {log_weights.shape}",
         )
+    rank = log_weights.shape.rank
+    for one in axis if isinstance(axis, (tuple, list)) else [axis]:
+        known = one is not None and rank is not None
+        if known and whole("axis", one, -rank) >= rank:
+            raise wrong(f"an axis of {rank}", one, "The first is 0.")
     return log_weights
 
 

@@ -35,7 +35,7 @@ def renyi(draws, alpha, *, axis=0) -> tf.Tensor:
 
     Source: Li and Turner (2016), equations 6 and 10.
     """
-    log_weights = local_log_weights(draws)
+    log_weights = local_log_weights(draws, axis)
     alpha = finite_number(alpha, "alpha")
     if alpha < 0:
         remedy = (

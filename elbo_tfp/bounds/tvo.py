@@ -32,7 +32,7 @@ def tvo(draws, partition, *, axis=0) -> tf.Tensor:
 
     Source: Masrani, Le and Wood (2019), equations 7 and 13.
     """
-    log_weights = local_log_weights(draws)
+    log_weights = local_log_weights(draws, axis)
     points = _points(partition)
     # weights add up to 1 up to rounding only, which a large log w would multiply
     top = tf.stop_gradient(tf.reduce_max(log_weights, axis, keepdims=True))

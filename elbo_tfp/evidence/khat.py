@@ -38,6 +38,7 @@ def k_hat(draws) -> np.ndarray:
         )
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
         raise wrong("log-weights without NaN and infinity", "some", "Check the model.")
+    # M = floor(min(3 sqrt(S), S / 5)), as in the paper and ArviZ; R's loo rounds up
     size = min(int(3 * len(log_weights) ** 0.5), len(log_weights) // 5)
     ordered = np.sort(log_weights, 0)
     tail, cutoff = ordered[-size:], ordered[-size - 1]

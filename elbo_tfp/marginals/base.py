@@ -200,8 +200,8 @@ class Marginal(LatentVariableModel, abc.ABC):
         # -inf - -inf is NaN, but two impossible data are the same
         gap = tf.where(one == other, tf.zeros_like(one), tf.abs(one - other))
         gap = float(tf.reduce_max(gap))
-        finite = tf.boolean_mask(other, tf.math.is_finite(other))
-        scale = 1 + float(tf.reduce_max(tf.abs(finite))) if len(finite) else 1
+        finite = tf.where(tf.math.is_finite(other), other, tf.zeros_like(other))
+        scale = 1 + float(tf.reduce_max(tf.abs(finite)))
         eps = np.finfo(one.dtype.as_numpy_dtype).eps
         rounding = 4 * eps * float(tf.reduce_max(tf.abs(centre)))
         if not gap <= limit * scale + rounding:

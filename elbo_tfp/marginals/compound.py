@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from elbo_tfp.ground.seeds import split_seed
@@ -17,24 +16,18 @@ class Compound(ShapedLike):
     Args:
         prior: p(z_2 | z_1).
         likelihood: a callable from z_2 to p(x | z_1, z_2).
-        posterior: a callable from x to p(z_2 | z_1, x).
+        log_mass: a callable from x to log p(x | z_1).
         at: some z_2, for the shapes.
-
-    Source: Besag (1989), "A candidate's formula".
     """
 
-    def __init__(self, prior, likelihood, posterior, at):
-        self._likelihood, self._posterior = likelihood, posterior
+    def __init__(self, prior, likelihood, log_mass, at):
+        self._likelihood, self._log_mass = likelihood, log_mass
         example = likelihood(at)
         self._prior = tfd.BatchBroadcast(prior, example.batch_shape_tensor())
         super().__init__(example, {"prior": prior})
 
     def _log_prob(self, x):
-        posterior = self._posterior(x)
-        z = tf.stop_gradient(posterior.mean())
-        # log p(x) = log p(z) + log p(x | z) - log p(z | x), at any z
-        joint = self._prior.log_prob(z) + self._likelihood(z).log_prob(x)
-        return joint - posterior.log_prob(z)
+        return self._log_mass(x)
 
     def _sample_n(self, n, seed=None):
         z_seed, x_seed = split_seed(seed)

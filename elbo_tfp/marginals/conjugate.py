@@ -23,7 +23,7 @@ from elbo_tfp.marginals.latents import named_parts, prior_given
 from elbo_tfp.marginals.linear import linear_gaussian
 from elbo_tfp.marginals.pinned import takes_pins
 
-tfd = tfp.distributions
+tfd, tfm = tfp.distributions, tfp.math
 
 
 @takes_pins
@@ -84,21 +84,41 @@ class _Pair(NamedTuple):
     """likelihood -> what must be proportional to z."""
     rest: Callable
     """(likelihood, slope at z = 1, x) -> what data add to the second parameter."""
+    ratio: Callable
+    """(a, b, s, t) -> log of the integral of z's kernel with data over that without."""
+    measure: Callable
+    """(likelihood, slope at z = 1, x) -> log p(x | z) without the kernel."""
 
 
 def _trials(likelihood, x):
-    return getattr(likelihood, "total_count", tf.ones([], x.dtype))
+    total = getattr(likelihood, "total_count", tf.ones([], x.dtype))
+    return tf.cast(total, x.dtype)
+
+
+def _log_choices(n, x):
+    log_choices = -tf.math.log1p(n) - tfm.lbeta(1 + x, 1 + n - x)
+    return tf.where((x < 0) | (x > n), tf.cast(-math.inf, x.dtype), log_choices)
 
 
 _PAIRS = (
     _Pair(
         tfd.Gamma,
         (tfd.Poisson,),
-        # the rate, also where a log-rate was given: E z = a / b
-        lambda prior: (prior.concentration, prior.concentration / prior.mean()),
+        lambda prior: (
+            prior.concentration,
+            tf.exp(prior.log_rate) if prior.rate is None else prior.rate,
+        ),
         lambda likelihood: likelihood.mean(),
         # a + sum x, b + sum c
         lambda likelihood, slope, x: slope,
+        # log Gamma(a + s) / Gamma(a) + a log b - (a + s) log(b + t)
+        lambda a, b, s, t: (
+            -tfm.log_gamma_difference(s, a)
+            - a * tf.math.log1p(t / b)
+            - tf.math.xlogy(s, b + t)
+        ),
+        # log c^x / x!
+        lambda likelihood, slope, x: tf.math.xlogy(x, slope) - tf.math.lgamma(x + 1),
     ),
     _Pair(
         tfd.Beta,
@@ -107,6 +127,10 @@ _PAIRS = (
         lambda likelihood: likelihood.probs_parameter(),
         # a + sum x, b + sum (n - x)
         lambda likelihood, slope, x: _trials(likelihood, x) - x,
+        # log B(a + s, b + t) / B(a, b)
+        lambda a, b, s, t: tfm.lbeta(a + s, b + t) - tfm.lbeta(a, b),
+        # log n! / x! (n - x)!
+        lambda likelihood, slope, x: _log_choices(_trials(likelihood, x), x),
     ),
 )
 _KNOWN = "Gamma-Poisson, Beta-Binomial, Beta-Bernoulli and Normal-Normal"
@@ -155,24 +179,42 @@ class Conjugate(Marginal):
         return Compound(
             self._at_half(rest)[0],
             lambda value: self._at_half(self._beside(rest, value), value)[1],
-            lambda x: self._conditional(rest, x),
+            lambda x: self._log_mass(rest, x),
             self._half(rest),
         )
 
     def _conditional(self, rest, x):
         # of the prior's kind, its parameters moved by the data
+        prior, added, _ = self._counted(rest, x, self.dtype)
+        moved = self._pair.prior(prior[0] + added[0], prior[1] + added[1])
+        return tfd.Independent(moved, self._event.rank)
+
+    def _log_mass(self, rest, x):
+        """log p(x | z_1): small differences of large numbers, so float64 inside."""
+        prior, added, measure = self._counted(rest, x, tf.float64)
+        log_mass = self._pair.ratio(*prior, *added) + measure
+        log_mass = tf.reduce_sum(log_mass, list(range(-self._event.rank, 0)))
+        return tf.cast(log_mass, self.dtype)
+
+    def _counted(self, rest, x, dtype):
+        """The prior's two parameters, what data add to them, and the log-measure.
+
+        Each has the shape `[S, B]` + event of z_2: repetitions are summed.
+        """
         prior, seen = self._at_half(rest)
         base, axes = _entries(prior)
-        first, second = (_with_axes(p, axes) for p in self._pair.counts(base))
-        x = tf.cast(x, self.dtype)
-        added = self._pair.rest(_scalar(seen), self._slope(seen), x)
+        zero = tf.zeros_like(self._half(rest), dtype)
+        before = [
+            zero + _with_axes(tf.cast(p, dtype), axes) for p in self._pair.counts(base)
+        ]
+        x = tf.cast(x, dtype)
+        given = _scalar(seen), tf.cast(self._slope(seen), dtype), x
         repeats = list(range(-(seen.event_shape.rank - self._event.rank), 0))
-        zero = tf.zeros_like(self._half(rest))
-        moved = self._pair.prior(
-            zero + first + tf.reduce_sum(x, repeats),
-            zero + second + tf.reduce_sum(added + tf.zeros_like(x), repeats),
+        *added, measure = (
+            tf.reduce_sum(part + tf.zeros_like(x), repeats)
+            for part in (x, self._pair.rest(*given), self._pair.measure(*given))
         )
-        return tfd.Independent(moved, self._event.rank)
+        return before, added, measure
 
     def check(self):
         """Raises ValueError where prior and likelihood are not a known pair."""

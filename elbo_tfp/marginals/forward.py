@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -25,7 +26,9 @@ def forward(model, name=None) -> Marginal:
     The sum has K^T terms and takes T K^2 operations. Transitions and emissions may
     change with time and depend on the other latents; they are found by evaluating the
     model along paths that stay in one state. Steps that `tfd.Masked` hides are summed
-    over.
+    over. A move of probability 0 stays impossible: it has no gradient, and data that no
+    path can give have the evidence -inf, with a gradient of 0 and without a posterior
+    (its marginals are NaN, its draws mean nothing).
 
     Args:
         model: a `LatentVariableModel`, or a joint distribution with its data pinned,
@@ -98,8 +101,11 @@ class Forward(Chained):
         found = self.along(rest, paths)[2].log_prob(x)
         # [T, S, B, K] at the paths' states
         by_state = hidden.log_emitted(x)
-        chosen = tf.one_hot(tf.transpose(paths), self.num_states, dtype=by_state.dtype)
-        told = tf.einsum("t...k,tmk->m...", by_state, chosen)
+        chosen = tf.one_hot(tf.transpose(paths), self.num_states, True, False)
+        # [T, M, S, B, K]; a product of 0 with the -inf of impossible data would be NaN
+        ones = [1] * (by_state.shape.rank - 2)
+        chosen = tf.reshape(chosen, [*chosen.shape[:2], *ones, self.num_states])
+        told = tf.reduce_sum(tf.where(chosen, by_state[:, tf.newaxis], 0), [0, -1])
         what = f"a step's data depend on other steps of {self.name!r}"
         self._same(found, told, what)
         self.check_kept(rest, paths)
@@ -137,8 +143,13 @@ class PathGiven:
 
 
 def _log_table(categorical, batch, count):
-    """Log-probabilities; what cannot be gets 1e-308, so that gradients are finite."""
-    logits = tf.math.log_softmax(categorical.logits_parameter())
-    lowest = float(np.log(np.finfo(logits.dtype.as_numpy_dtype).tiny))
-    logits = tf.maximum(logits, lowest)
+    """Log-probabilities; -inf, which no gradient reaches, where one is 0."""
+    if categorical.probs is None:
+        logits = categorical.logits_parameter()
+    else:
+        probs = tf.convert_to_tensor(categorical.probs)
+        never = probs == 0
+        logits = tf.math.log(tf.where(never, tf.ones_like(probs), probs))
+        logits = tf.where(never, tf.cast(-math.inf, probs.dtype), logits)
+    logits = tf.math.log_softmax(logits)
     return tf.broadcast_to(logits, tf.concat([batch, [count]], 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -19,8 +21,8 @@ class HiddenSeries(ShapedLike):
     not know, so that its gradient does not compile; this one's does.
 
     Args:
-        start: log p(k_1), `[S, B, K]`.
-        moves: log p(k_t+1 | k_t), `[T - 1, S, B, K, K]`.
+        start: log p(k_1), `[S, B, K]`; -inf where a state cannot be.
+        moves: log p(k_t+1 | k_t), `[T - 1, S, B, K, K]`, likewise.
         emitted: p(x_t | k_t), batch shape `[K, S, B, T]`.
         steps: T.
         states: the dtype of the states.
@@ -103,7 +105,8 @@ def log_sum_of_paths(start, moves, emitted):
     """log sum over paths of p(k) p(x | k), `[..., S, B]`, nats.
 
     Its gradient is what the data say of states and moves. Written down it takes two
-    scans; derived, it would be a loop that XLA refuses to compile inside another.
+    scans; derived, it would be a loop that XLA refuses to compile inside another. Data
+    that no path can give have -inf, and a gradient of 0.
 
     Args:
         start: log p(k_1), `[..., S, B, K]`.
@@ -112,11 +115,12 @@ def log_sum_of_paths(start, moves, emitted):
     """
     later = _later(moves, emitted)
     # log p(x) = log sum_k p(k_1) p(x_1 ... x_T | k_1)
-    total = tf.reduce_logsumexp(start + later[0], -1)
+    total = _log_sum(start + later[0], -1)
 
     def gradient(upstream):
         earlier = _earlier(start, moves, emitted)
-        each = later - total[..., tf.newaxis]
+        known = tf.where(_never(total), tf.zeros_like(total), total)
+        each = later - known[..., tf.newaxis]
         # p(k_t | x), and p(k_t, k_t+1 | x)
         states = tf.exp(earlier + each) * upstream[..., tf.newaxis]
         pairs = (earlier + emitted)[:-1, ..., tf.newaxis] + moves
@@ -130,7 +134,7 @@ def _later(moves, emitted):
     def step(later, now):
         # m_t(i) = p(x_t | i) sum_j P(i, j) m_t+1(j)
         move, log_p = now
-        return log_p + tf.reduce_logsumexp(move + later[..., tf.newaxis, :], -1)
+        return log_p + _log_sum(move + later[..., tf.newaxis, :], -1)
 
     earlier = tf.scan(step, (moves, emitted[:-1]), emitted[-1], reverse=True)
     return tf.concat([earlier, emitted[-1:]], 0)
@@ -140,11 +144,22 @@ def _earlier(start, moves, emitted):
     def step(earlier, now):
         # b_t+1(j) = sum_i b_t(i) p(x_t | i) P(i, j)
         move, log_p = now
-        return tf.reduce_logsumexp((earlier + log_p)[..., tf.newaxis] + move, -2)
+        return _log_sum((earlier + log_p)[..., tf.newaxis] + move, -2)
 
     first = start + tf.zeros_like(emitted[0])
     later = tf.scan(step, (moves, emitted[:-1]), first)
     return tf.concat([first[tf.newaxis], later], 0)
+
+
+def _log_sum(log_p, axis):
+    """log sum p along an axis; -inf, with a gradient of 0, where every p is 0."""
+    never = tf.reduce_all(_never(log_p), axis, keepdims=True)
+    total = tf.reduce_logsumexp(tf.where(never, tf.zeros_like(log_p), log_p), axis)
+    return tf.where(tf.squeeze(never, axis), tf.cast(-math.inf, log_p.dtype), total)
+
+
+def _never(log_p):
+    return log_p == -math.inf
 
 
 def draw_path(start, moves, tilt, extra, seed, dtype):
@@ -172,7 +187,16 @@ def draw_path(start, moves, tilt, extra, seed, dtype):
     def step(now, after):
         move, weights, noise_t = after
         now = tf.one_hot(tf.cast(now, tf.int32), start.shape[-1], dtype=start.dtype)
-        move = tf.einsum("...i,...ij->...j", now, move)
+        never = _never(move)
+        # the row of the state; 0 times -inf would be NaN
+        row, closed = (
+            tf.einsum("...i,...ij->...j", now, table)
+            for table in (
+                tf.where(never, tf.zeros_like(move), move),
+                tf.cast(never, move.dtype),
+            )
+        )
+        move = tf.where(closed > 0, tf.cast(-math.inf, row.dtype), row)
         return largest(move + weights + noise_t)
 
     first = largest(start + tilt[0] + noise[0])

@@ -29,6 +29,26 @@ RATE = np.array([2.0, 3.5])
 # on fixed draws, by hand
 
 
+@pytest.mark.parametrize(
+    "bound",
+    [
+        bounds.elbo,
+        bounds.iwae,
+        bounds.cubo,
+        bounds.standard_error,
+        lambda w, axis: bounds.renyi(w, 0.5, axis=axis),
+        lambda w, axis: bounds.tvo(w, [0.0, 0.5, 1.0], axis=axis),
+        et.evidence.jackknife,
+    ],
+)
+def test_an_axis_that_is_not_there_is_named(bound):
+    with says("an axis of 2", "got 2"):
+        bound(WEIGHTS, axis=2)
+    for axis in (-3, 0.5, "samples"):
+        with says("axis to be an int >= -2"):
+            bound(WEIGHTS, axis=axis)
+
+
 def test_elbo_is_the_mean_weight_per_datum():
     close(bounds.elbo(WEIGHTS), [2, 3.5, 2.5])
     close(bounds.elbo(WEIGHTS, axis=(0, 1)), np.mean(WEIGHTS))

@@ -191,6 +191,42 @@ def test_float32_stays_close_at_counts_of_hundreds():
     np.testing.assert_allclose(found, exact, atol=3e-3)
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "x"), [(1e6, 1e3, [900, 1000, 1100]), (2, 1e-6, [0, 3e6, 16e6])]
+)
+def test_float32_keeps_its_digits_at_large_counts(a, b, x):
+    x, rate = np.array(x, np.float32), float(np.float32(b))
+    prior = tfd.Gamma(np.float32(a), np.float32(b))
+    small = marginals.conjugate(et.LatentVariableModel(prior, tfd.Poisson))
+    exact = stats.nbinom(a, rate / (1 + rate)).logpmf(x.astype(np.float64))
+    np.testing.assert_allclose(small.log_evidence(x), exact, atol=3e-6)
+
+
+def test_float32_keeps_its_digits_where_the_prior_is_narrow():
+    a, n, x = np.float32(1e6), np.float32(100.0), np.array([40, 50, 70], np.float32)
+    log_a = tf.Variable(np.log(a))
+    model = et.LatentVariableModel(
+        lambda: tfd.Beta(tf.exp(log_a), a), lambda z: tfd.Binomial(n, probs=z)
+    )
+    small = marginals.conjugate(model)
+
+    @tf.function(jit_compile=True)
+    def asked():
+        with tf.GradientTape() as tape:
+            value = small.log_evidence(x)
+        return value, tape.gradient(value, log_a)
+
+    value, slope = asked()
+
+    def exact(v):
+        return stats.betabinom(100, np.exp(v), float(a)).logpmf(x)
+
+    at = np.log(float(tf.exp(log_a)))
+    np.testing.assert_allclose(value, exact(at), atol=1e-5)
+    difference = oracles.difference(lambda v: exact(float(v)).sum(), at)
+    np.testing.assert_allclose(slope, difference, rtol=1e-4)
+
+
 def bad(likelihood, prior=None):
     return et.LatentVariableModel(prior or tfd.Gamma(2 * one, 1.0), likelihood)
 

@@ -219,6 +219,76 @@ def test_gradient_is_finite_with_impossible_moves_and_right():
     np.testing.assert_allclose(gradient, exact, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_impossible_moves_stay_so_however_far_the_data_are(dtype):
+    """Left to right, while the data return: only the path that stays explains them."""
+    far, start = 60.0, np.array([1.0, 0.0, 0.0])
+    moves = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])
+    x, centres = np.array([0.0, far, 1.0, -1.0]), np.array([0.0, far, -far])
+
+    def exact(v):
+        table = np.concatenate([special.softmax(v), [0.0]])
+        at = log_paths(
+            x,
+            start,
+            np.stack([table, *moves[1:]]),
+            lambda k: stats.norm(centres[k], 1).logpdf(x).sum(-1),
+        )
+        return special.logsumexp(at)
+
+    first = tf.Variable(np.log([0.8, 0.2]), dtype=dtype)
+
+    def chain():
+        # the 0 is one of a softmax, or a constant
+        top = tf.nn.softmax(tf.concat([first, [tf.cast(-np.inf, dtype)]], 0))
+        table = tf.concat([top[tf.newaxis], tf.cast(moves[1:], dtype)], 0)
+        return hidden_chain(tf.cast(start, dtype), table)
+
+    small = marginals.forward(
+        et.LatentVariableModel(
+            chain,
+            lambda k: tfd.Independent(
+                tfd.Normal(tf.gather(tf.cast(centres, dtype), k), tf.ones([], dtype)), 1
+            ),
+        )
+    )
+    data = tf.constant(x[np.newaxis], dtype)
+
+    @tf.function(jit_compile=True)
+    def asked():
+        with tf.GradientTape(persistent=True) as tape:
+            value, after = small.log_evidence(data), small.posterior(data)
+            most = after.marginals().logits_parameter()[..., 0]
+        slopes = tape.gradient(value, first), tape.gradient(most, first)
+        return value, slopes, after.sample(5, seed=(0, 1)), tf.exp(most)
+
+    value, (slope, of_marginals), path, chances = asked()
+    rtol = 1e-6 if dtype == tf.float32 else 1e-13
+    np.testing.assert_allclose(value, [exact(first.numpy())], rtol=rtol)
+    difference = oracles.difference(exact, first.numpy().astype(float))
+    np.testing.assert_allclose(slope, difference, atol=1e-5)
+    assert np.isfinite(of_marginals).all()
+    np.testing.assert_array_equal(path, np.zeros([5, 1, T]))
+    np.testing.assert_allclose(chances, np.ones([1, T]), atol=1e-6)
+
+
+def test_data_that_no_path_can_give():
+    """Evidence -inf with a gradient of 0; the other series is not disturbed."""
+    logits = tf.Variable(np.log(MOVES + 0.1))
+    # a normal's density at 1e200 is 0
+    x = np.array([[0.5, 1e200, 1.0, 0.2], [0.5, -1.0, 1.0, 0.2]])
+    model = et.LatentVariableModel(
+        lambda: hidden_chain(moves=tf.nn.softmax(logits)), gaussian().likelihood
+    )
+    small = marginals.forward(model)
+    with tf.GradientTape(persistent=True) as tape:
+        value = small.log_evidence(x)
+        alone = small.log_evidence(x[1:])
+    assert value[0] == -np.inf and np.isfinite(value[1])
+    slope = tape.gradient(value, logits)
+    np.testing.assert_allclose(slope, tape.gradient(alone, logits), atol=1e-12)
+
+
 def test_one_step_is_a_mixture():
     model = et.LatentVariableModel(
         hidden_chain(steps=1),
@@ -335,3 +405,35 @@ def test_several_series_a_sample_and_the_mean():
         chances.append(chances[-1] @ MOVES)
     mean = np.array(chances) @ CENTRES
     np.testing.assert_allclose(given.mean(), [mean, mean], atol=1e-10)
+
+
+def test_slopes_beside_forbidden_moves_and_without_any_path():
+    table = tf.Variable([[1.0, 2.0, -np.inf], [-np.inf, 0.5, 0.2], [0.0, -np.inf, 1.0]])
+    limits = tf.constant([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+
+    def model():
+        return et.LatentVariableModel(
+            tfd.MarkovChain(
+                tfd.Categorical(logits=tf.zeros(3)),
+                lambda t, k: tfd.Categorical(logits=tf.gather(table, k)),
+                T,
+            ),
+            lambda k: tfd.Independent(
+                tfd.Uniform(*tf.unstack(tf.gather(limits, k), axis=-1)), 1
+            ),
+        )
+
+    # the path 0, 1, 2, 0 is told exactly; then one with a forbidden move
+    told, never = [[0.5, 2.5, 4.5, 0.5]], [[0.5, 4.5, 4.5, 0.5]]
+    with tf.GradientTape(persistent=True) as tape:
+        small = marginals.forward(model())
+        seen, impossible = small.log_evidence(told), small.log_evidence(never)
+        moves = tf.math.log_softmax(table)
+        by_hand = moves[0, 1] + moves[1, 2] + moves[2, 0] - np.log(3)
+    np.testing.assert_allclose(seen[0], by_hand, rtol=1e-6)
+    slopes = [
+        tf.convert_to_tensor(tape.gradient(value, table)).numpy()
+        for value in (seen, by_hand, impossible)
+    ]
+    np.testing.assert_allclose(slopes[0], slopes[1], atol=1e-6)
+    assert impossible[0] == -np.inf and np.all(np.isfinite(slopes[2]))
