@@ -55,11 +55,18 @@ def gamma_poisson(
     """
     a = _number(concentration, dtype, positive="concentration")
     b = _number(rate, dtype, positive="rate")
+
+    def log_evidence(x):
+        # p(x) = NB(x; a failures, success probability 1 / (1 + b)); in float64, since
+        # it is a small difference of large numbers
+        failures, slope, x = (tf.cast(v, tf.float64) for v in (a, b, x))
+        counts = tfd.NegativeBinomial(failures, logits=-tf.math.log(slope))
+        return tf.cast(counts.log_prob(x), a.dtype)
+
     return LatentVariableModel(
         tfd.Gamma(a, b),
         tfd.Poisson,
-        # p(x) = NB(x; a failures, success probability 1 / (1 + b))
-        log_evidence=lambda x: tfd.NegativeBinomial(a, probs=1 / (1 + b)).log_prob(x),
+        log_evidence=log_evidence,
         # p(z | x) = Gamma(a + x, b + 1)
         posterior=lambda x: tfd.Gamma(a + x, b + 1),
     )

@@ -44,6 +44,13 @@ def test_f2_and_f4_to_the_printed_digits():
     assert f"{model.log_evidence(tf.constant(5.0, F64)):.9f}" == "-7.515512123"
 
 
+@pytest.mark.parametrize("a, b, x", [(2, 1e-6, 1.6e7), (1e6, 1e3, 1e3), (0.5, 1e6, 0)])
+def test_gamma_poisson_in_float32_far_from_one(a, b, x):
+    found = et.models.gamma_poisson(a, b).log_evidence(np.float32([x]))
+    exact = stats.nbinom.logpmf(x, a, b / (1 + b))
+    np.testing.assert_allclose(found, [exact], rtol=1e-6)
+
+
 def test_gamma_poisson():
     model = et.models.gamma_poisson(2.0, 3.0, dtype=F64)
     x = np.array([0.0, 1.0, 4.0])
