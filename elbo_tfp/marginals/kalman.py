@@ -29,9 +29,8 @@ def kalman(model, name=None) -> Marginal:
     switch, parameters with a prior. They are found by evaluating the model along paths
     that stay where the first state is expected, or some way from it; filter and
     smoother are those of `tfd.LinearGaussianStateSpaceModel`, whose time grows linearly
-    with T. Steps, or
-    coordinates of steps, that `tfd.Masked` hides are left out exactly; what stands in
-    the data there does not matter.
+    with T. Steps, or coordinates of steps, that `tfd.Masked` hides are left out
+    exactly; what stands in the data there does not matter.
 
     Args:
         model: a `LatentVariableModel`, or a joint distribution with its data pinned,
