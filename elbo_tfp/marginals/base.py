@@ -197,14 +197,11 @@ class Marginal(LatentVariableModel, abc.ABC):
         limit = 2e-5 if one.dtype == tf.float32 else 1e-11
         if 0 in one.shape:
             return
-        # -inf - -inf is NaN, but two impossible data are the same
-        gap = tf.where(one == other, tf.zeros_like(one), tf.abs(one - other))
-        gap = float(tf.reduce_max(gap))
-        finite = tf.where(tf.math.is_finite(other), other, tf.zeros_like(other))
-        scale = 1 + float(tf.reduce_max(tf.abs(finite)))
+        scale = 1 + float(tf.reduce_max(tf.abs(other)))
+        gap = float(tf.reduce_max(tf.abs(one - other)))
         eps = np.finfo(one.dtype.as_numpy_dtype).eps
         rounding = 4 * eps * float(tf.reduce_max(tf.abs(centre)))
-        if not gap <= limit * scale + rounding:
+        if not (gap < np.inf and gap <= limit * scale + rounding):
             found = f"a model in which {what} (by {gap:.3g})"
             raise wrong(self._expected, found, self._remedy)
 

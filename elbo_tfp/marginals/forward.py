@@ -96,16 +96,15 @@ class Forward(Chained):
         rng = np.random.default_rng(0)
         paths = rng.integers(self.num_states, size=[3, self.steps])
         paths = tf.constant(paths, self.dtype)
-        hidden = self._given(rest)
-        x = hidden.sample(seed=(0, 2))
-        found = self.along(rest, paths)[2].log_prob(x)
-        # [T, S, B, K] at the paths' states
-        by_state = hidden.log_emitted(x)
+        hidden, along = self._given(rest), self.along(rest, paths)[2]
+        # data of each path: data that it could not give would say nothing of it
+        x = along.sample(seed=(0, 2))
+        found, by_state = along.log_prob(x), hidden.log_emitted(x)
         chosen = tf.one_hot(tf.transpose(paths), self.num_states, True, False)
         # [T, M, S, B, K]; a product of 0 with the -inf of impossible data would be NaN
-        ones = [1] * (by_state.shape.rank - 2)
+        ones = [1] * (by_state.shape.rank - 3)
         chosen = tf.reshape(chosen, [*chosen.shape[:2], *ones, self.num_states])
-        told = tf.reduce_sum(tf.where(chosen, by_state[:, tf.newaxis], 0), [0, -1])
+        told = tf.reduce_sum(tf.where(chosen, by_state, 0), [0, -1])
         what = f"a step's data depend on other steps of {self.name!r}"
         self._same(found, told, what)
         self.check_kept(rest, paths)

@@ -186,17 +186,9 @@ def draw_path(start, moves, tilt, extra, seed, dtype):
 
     def step(now, after):
         move, weights, noise_t = after
-        now = tf.one_hot(tf.cast(now, tf.int32), start.shape[-1], dtype=start.dtype)
-        never = _never(move)
-        # the row of the state; 0 times -inf would be NaN
-        row, closed = (
-            tf.einsum("...i,...ij->...j", now, table)
-            for table in (
-                tf.where(never, tf.zeros_like(move), move),
-                tf.cast(never, move.dtype),
-            )
-        )
-        move = tf.where(closed > 0, tf.cast(-math.inf, row.dtype), row)
+        here = tf.one_hot(tf.cast(now, tf.int32), start.shape[-1], True, False)
+        # the row of the state; as a product it would have 0 times -inf, which is NaN
+        move = tf.reduce_sum(tf.where(here[..., tf.newaxis], move, 0), -2)
         return largest(move + weights + noise_t)
 
     first = largest(start + tilt[0] + noise[0])

@@ -437,3 +437,15 @@ def test_slopes_beside_forbidden_moves_and_without_any_path():
     ]
     np.testing.assert_allclose(slopes[0], slopes[1], atol=1e-6)
     assert impossible[0] == -np.inf and np.all(np.isfinite(slopes[2]))
+
+
+def test_data_of_bounded_support_that_depend_on_another_step_are_refused():
+    # x_t ~ U(k_t + 4 k_t-1, ... + 1/2): along most paths log p(x) of others is -inf
+    def likelihood(k):
+        k = tf.cast(k, tf.float32)
+        before = tf.concat([tf.zeros_like(k[..., :1]), k[..., :-1]], -1)
+        return tfd.Independent(tfd.Uniform(k + 4 * before, k + 4 * before + 0.5), 1)
+
+    chain = hidden_chain(np.float32(START), np.float32(MOVES))
+    with says("a step's data depend on other steps of 'z'"):
+        marginals.forward(et.LatentVariableModel(chain, likelihood))
