@@ -5,7 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from elbo_tfp.ground.arrays import as_array
 from elbo_tfp.ground.checks import real, wrong
+from elbo_tfp.ground.structures import check_finite
 
 tfd = tfp.distributions
 
@@ -20,14 +22,17 @@ def regress(prior, features, y, *, noise=1.0) -> tfd.MultivariateNormalTriL:
         noise: standard deviation of y, positive.
 
     Raises:
-        ValueError: if the shapes do not fit, or the task is empty.
+        ValueError: if the shapes do not fit, or the task is empty, masked or not
+            finite.
     """
     noise = real("noise", noise)
-    features, y = (_wide(tf.convert_to_tensor(v, prior.dtype)) for v in (features, y))
+    task = {"features": as_array(features, "features"), "y": as_array(y, "y")}
+    check_finite(task, "task")
+    features, y = map(_wide, task.values())
     size = prior.event_shape[-1] if prior.event_shape.rank else None
-    if y.shape.rank != 1 or features.shape != [len(y), size] or not len(y):
+    if y.shape.rank != 1 or features.shape != [len(y), size]:
         raise wrong(
-            f"features [N, {size}] and y [N] of at least one row",
+            f"features [N, {size}] and y [N]",
             f"shapes {features.shape} and {y.shape}",
         )
     before, mean = tf.linalg.inv(_covariance(prior)), _wide(prior.mean())

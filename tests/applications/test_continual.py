@@ -341,12 +341,22 @@ def test_regression_errors():
     for features, y in [
         (np.ones([3, 1]), np.ones(3)),
         (np.ones([3, 2]), np.ones(2)),
-        (np.ones([0, 2]), np.ones(0)),
         (np.ones([3, 2]), np.ones([3, 1])),
         (np.ones([3, 2]), np.ones([1, 3])),
         (np.ones([1, 2]), np.ones([])),
     ]:
         with says("features [N, 2] and y [N]", "shapes"):
+            ap.regress(prior, features, y)
+    hidden = np.ma.masked_equal([[1.0, 9.0]], 9.0)
+    for features, y, parts in [
+        (np.ones([0, 2]), np.ones(0), ["features to hold at least one datum"]),
+        (hidden, [1.0], ["features without masked entries"]),
+        ([[1.0, 2.0]], hidden[0, 1:], ["y without masked entries"]),
+        ([[1.0, np.nan]], [1.0], ["task['features'] without NaN", "columns [1]"]),
+        ([[1.0, 2.0]], [np.inf], ["task['y'] without NaN or infinite"]),
+        ([["a", "b"]], [1.0], ["features to be numbers"]),
+    ]:
+        with says(*parts):
             ap.regress(prior, features, y)
     with says("noise to be a positive number"):
         ap.regress(prior, np.ones([1, 2]), [1.0], noise=0.0)
